@@ -1,0 +1,184 @@
+"""How does an event become bytes, on the wire and on disk, and how do we know they are whole?
+
+One frame carries one event: a 20-byte header, the JSON head, the side bytes, and (on disk
+only) where the event came from. The same layout is the value of a Kafka record and the
+entry of a `heads` file, so evidence is never re-encoded on its way.
+
+    0  2  magic "rl"            8  4  CRC-32C of all but this field
+    2  1  layout version (1)   12  2  head length
+    3  1  flags (0)            14  2  origin length
+    4  4  body length          16  4  vec row + 1, 0 where the delta is not in a vec file
+    20    body = head, side bytes, origin
+
+The checksum finds damage; it proves nothing against a person. Digests and the ledger do that.
+"""
+
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from crc32c import crc32c
+
+from roundlog.errors import FrameError, HeadError, OversizedEventError
+
+HEADER = struct.Struct("<2sBBIIHHI")
+MAGIC = b"rl"
+LAYOUT_VERSION = 1
+
+HEAD_LIMIT = 65_535
+"""Bytes; the head's length is a 16-bit field, so one giant JSON cannot stall a reader."""
+
+FRAME_LIMIT = 4_000_000
+"""Bytes of a whole frame. Kafka's `max.message.bytes` (4,194,304) also counts batch overhead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event as bytes.
+
+    `head` is the exact JSON that was signed and hashed; `side` its tails in the order that
+    the head names them, less the delta where `row` says that it lies in a vec file;
+    `origin` is empty on the wire.
+    """
+
+    head: bytes
+    side: bytes = b""
+    origin: bytes = b""
+    row: int | None = None
+
+    def __len__(self) -> int:
+        return HEADER.size + len(self.head) + len(self.side) + len(self.origin)
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The frame's bytes, as they go to Kafka or into a `heads` file.
+
+    Raises:
+        OversizedEventError: Head above 65,535 bytes, or frame above 4,000,000.
+    """
+    if len(frame.head) > HEAD_LIMIT:
+        raise OversizedEventError(what="event head", size=len(frame.head), limit=HEAD_LIMIT)
+    if len(frame) > FRAME_LIMIT:
+        raise OversizedEventError(what="event", size=len(frame), limit=FRAME_LIMIT)
+    body = len(frame.head) + len(frame.side) + len(frame.origin)
+    row = 0 if frame.row is None else frame.row + 1
+    lengths = (len(frame.head), len(frame.origin), row)
+    header = HEADER.pack(MAGIC, LAYOUT_VERSION, 0, body, 0, *lengths)
+    crc = crc32c(header[:8] + header[12:])
+    for part in (frame.head, frame.side, frame.origin):
+        crc = crc32c(part, crc)
+    header = HEADER.pack(MAGIC, LAYOUT_VERSION, 0, body, crc, *lengths)
+    return b"".join((header, frame.head, frame.side, frame.origin))
+
+
+def decode_frame(data: bytes | memoryview, offset: int = 0) -> tuple[Frame, int]:
+    """Reads the frame that starts at `offset`.
+
+    Returns:
+        The frame, and the offset right behind it.
+
+    Raises:
+        FrameError: `reason` is one of `truncated`, `not_a_frame`, `layout_version`,
+            `oversized`, `checksum`, `lengths`.
+    """
+    view = memoryview(data)
+    if len(view) - offset < HEADER.size:
+        found = len(view) - offset
+        raise FrameError("truncated", f"{found} bytes where a {HEADER.size}-byte header must be")
+    magic, version, flags, body, crc, head_length, origin_length, row = HEADER.unpack_from(
+        view, offset
+    )
+    if magic != MAGIC:
+        raise FrameError("not_a_frame", "the bytes do not begin with a frame's magic 'rl'")
+    if version != LAYOUT_VERSION or flags != 0:
+        raise FrameError(
+            "layout_version",
+            f"frame layout {version}, flags {flags}; this version reads layout {LAYOUT_VERSION}",
+        )
+    size = HEADER.size + body
+    if size > FRAME_LIMIT:
+        raise FrameError("oversized", f"the frame claims {size:,} bytes, above {FRAME_LIMIT:,}")
+    end = offset + size
+    if end > len(view):
+        raise FrameError(
+            "truncated", f"the frame claims {size:,} bytes, {len(view) - offset:,} are there"
+        )
+    if head_length + origin_length > body:
+        raise FrameError("lengths", "the head and origin are longer than the body that holds them")
+    computed = crc32c(bytes(view[offset : offset + 8]) + bytes(view[offset + 12 : offset + 20]))
+    if crc32c(view[offset + HEADER.size : end], computed) != crc:
+        raise FrameError("checksum", "the frame's CRC-32C does not match its bytes")
+    start = offset + HEADER.size
+    head_end, side_end = start + head_length, end - origin_length
+    frame = Frame(
+        head=bytes(view[start:head_end]),
+        side=bytes(view[head_end:side_end]),
+        origin=bytes(view[side_end:end]),
+        row=row - 1 if row else None,
+    )
+    return frame, end
+
+
+def find_frame(data: bytes | memoryview, offset: int) -> int | None:
+    """Offset of the next whole, checksummed frame at or after `offset`; None if there is none."""
+    haystack = bytes(data)
+    while True:
+        offset = haystack.find(MAGIC, offset)
+        if offset < 0:
+            return None
+        try:
+            decode_frame(haystack, offset)
+        except FrameError:
+            offset += 1
+        else:
+            return offset
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value: sorted keys, no blanks, UTF-8, no NaN.
+
+    Raises:
+        ValueError: The value holds NaN or an infinity.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def strict_json(data: bytes) -> Any:
+    """Reads JSON as the standard means it, for input that other people wrote.
+
+    Raises:
+        HeadError: Not UTF-8, not JSON, a duplicate key, NaN or an infinity.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen = dict(pairs)
+        if len(seen) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise HeadError("duplicate_key", f"the key {twice!r} stands twice in one object")
+        return seen
+
+    def refuse(constant: str) -> Any:
+        raise HeadError("not_finite", f"{constant} is not JSON")
+
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise HeadError("utf8", f"not UTF-8: {error.reason} at byte {error.start}") from error
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise HeadError("json", f"not JSON: {error}") from error
+
+
+def digest(*parts: bytes | memoryview) -> str:
+    """SHA-256 over the parts in order, 64 hex digits."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part)
+    return state.hexdigest()

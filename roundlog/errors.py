@@ -1,0 +1,158 @@
+"""Every error roundlog raises on purpose, and the exit code each one costs.
+
+Catch `RoundlogError` to catch them all. Each message says what was expected, what was
+found, what that costs, and what to do.
+
+    RoundlogError (exit 1)
+     ├── EncodingError            bytes that are not a frame, or a head that is not an event
+     │    ├── FrameError          length, checksum or layout is wrong; `.reason` is one word
+     │    ├── HeadError           invalid UTF-8, JSON, or a field out of its domain
+     │    └── OversizedEventError an event that does not fit the frame limit
+     ├── TensorSchemaError        arrays that disagree with the model's schema
+     ├── FoldError                a server step that cannot be applied (exit 4)
+     │    └── DigestMismatchError the rebuilt model is not the recorded one (exit 4)
+     ├── LogError                 the log cannot be appended to or read
+     │    ├── LogGapError         rounds are missing (exit 4)
+     │    ├── LogLockedError      another process appends to this producer's log (exit 5)
+     │    └── BrokerError         Kafka is unreachable, or is not the cluster we knew (exit 5)
+     ├── RecorderError            the recorder was used out of order
+     ├── CaseError                not a case directory, or one this version cannot read
+     │    └── CaseBusyError       another process owns the case (exit 5)
+     ├── IngestError              the projection cannot go on without a decision
+     ├── QuestionError            a forensic question that this record cannot answer
+     │    ├── RoundRangeError     no such round or model
+     │    └── TriggerError        not a trigger or truth file
+     └── ScenarioError            a scenario field or value is wrong (exit 2)
+"""
+
+
+class RoundlogError(Exception):
+    """Base of every error raised on purpose."""
+
+    exit_code: int = 1
+    """What the command line exits with: 1 error, 2 usage, 4 integrity violation, 5 busy."""
+
+    hint: str | None = None
+    """What to do next, where that is not already in the message."""
+
+
+class EncodingError(RoundlogError):
+    """Bytes that cannot be read as what they claim to be."""
+
+
+class FrameError(EncodingError):
+    """A frame whose layout, length or checksum is wrong."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class HeadError(EncodingError):
+    """A head that is not a valid event; `reason` is a short machine-readable word."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class OversizedEventError(EncodingError):
+    """An event larger than a frame or head may be."""
+
+    def __init__(self, *, what: str, size: int, limit: int) -> None:
+        self.size, self.limit = size, limit
+        super().__init__(
+            f"the {what} is {size:,} bytes and the limit is {limit:,}; nothing was appended. "
+            f"Record a smaller model, or split the payload."
+        )
+
+
+class TensorSchemaError(RoundlogError):
+    """Arrays and schema disagree about names, shapes, dtypes or sizes."""
+
+
+class FoldError(RoundlogError):
+    """A recorded server step cannot be applied to the model at hand."""
+
+    exit_code = 4
+
+
+class DigestMismatchError(FoldError):
+    """The model that was rebuilt is not the model that was recorded."""
+
+    def __init__(self, *, model: int, expected: str, found: str) -> None:
+        self.model, self.expected, self.found = model, expected, found
+        super().__init__(
+            f"model {model} was rebuilt as {found[:16]}… but recorded as {expected[:16]}…; no "
+            f"model from {model} on can be trusted. Run `roundlog verify` to see which file changed."
+        )
+
+
+class LogError(RoundlogError):
+    """The log cannot be appended to or read."""
+
+
+class LogGapError(LogError):
+    """Rounds are missing, so no model after them can be rebuilt."""
+
+    exit_code = 4
+
+    def __init__(self, *, expected: int, found: int | None) -> None:
+        self.expected, self.found = expected, found
+        where = "ends" if found is None else f"jumps to round {found}"
+        super().__init__(
+            f"round {expected} is missing: the log {where} there, so no later model can be "
+            f"rebuilt. Send it again from the recorder's spool, then run `roundlog ingest`."
+        )
+
+
+class LogLockedError(LogError):
+    """Another process appends to the same run and producer."""
+
+    exit_code = 5
+
+
+class BrokerError(LogError):
+    """Kafka is unreachable, or is not the cluster or topic that we knew."""
+
+    exit_code = 5
+
+
+class RecorderError(RoundlogError):
+    """The recorder was called in an order that cannot be recorded."""
+
+
+class CaseError(RoundlogError):
+    """Not a case directory, or one that this version cannot read."""
+
+
+class CaseBusyError(CaseError):
+    """Another process owns the case; `address` is where it serves, if it does."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, pid: int | None = None, address: str | None = None) -> None:
+        self.pid, self.address = pid, address
+        super().__init__(message)
+
+
+class IngestError(RoundlogError):
+    """The projection cannot go on without a decision by a person."""
+
+
+class QuestionError(RoundlogError):
+    """A forensic question that this record cannot answer."""
+
+
+class RoundRangeError(QuestionError):
+    """The run has no such round or model."""
+
+
+class TriggerError(QuestionError):
+    """A file that is neither a trigger nor a truth file, or names tokens the model lacks."""
+
+
+class ScenarioError(RoundlogError):
+    """A scenario field or value is wrong; the message names the line and what is allowed."""
+
+    exit_code = 2

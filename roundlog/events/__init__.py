@@ -1,0 +1,166 @@
+"""Which facts can be recorded? One discriminated union, and the two ways in and out of bytes."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from roundlog.encoding import Frame, digest
+from roundlog.errors import HeadError
+from roundlog.events.base import (
+    EMPTY_DIGEST,
+    INT64_MAX,
+    NO_DIGEST,
+    Event,
+    Record,
+    Tail,
+    UnknownEvent,
+)
+from roundlog.events.behaviour import AuditSampled, ProbesPublished
+from roundlog.events.rounds import (
+    ModelGenesis,
+    ModelReleased,
+    ModelSchema,
+    RoundCommitted,
+    RoundFailed,
+    ServerStep,
+    SnapshotStored,
+)
+from roundlog.events.runs import (
+    CohortSealed,
+    ContinuityBreak,
+    PrivacyMechanism,
+    RecorderGap,
+    RunOpened,
+)
+
+AnyEvent = Annotated[
+    RunOpened
+    | ModelSchema
+    | ModelGenesis
+    | ModelReleased
+    | RoundCommitted
+    | RoundFailed
+    | RecorderGap
+    | ContinuityBreak
+    | CohortSealed
+    | SnapshotStored
+    | ProbesPublished
+    | AuditSampled,
+    Field(discriminator="type"),
+]
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    str(kind.model_fields["type"].default): kind for kind in AnyEvent.__origin__.__args__  # type: ignore[attr-defined]
+}
+"""Every kind that this version knows, by its `type`."""
+
+_known: TypeAdapter[Event] = TypeAdapter(AnyEvent)
+
+__all__ = [
+    "EMPTY_DIGEST",
+    "EVENT_TYPES",
+    "INT64_MAX",
+    "NO_DIGEST",
+    "AuditSampled",
+    "CohortSealed",
+    "ContinuityBreak",
+    "Event",
+    "ModelGenesis",
+    "ModelReleased",
+    "ModelSchema",
+    "PrivacyMechanism",
+    "ProbesPublished",
+    "Record",
+    "RecorderGap",
+    "RoundCommitted",
+    "RoundFailed",
+    "RunOpened",
+    "ServerStep",
+    "SnapshotStored",
+    "Tail",
+    "UnknownEvent",
+    "parse_head",
+    "split_side",
+    "check_side",
+]
+
+
+def parse_head(head: bytes) -> Event:
+    """The event that a head holds; an `UnknownEvent` for a type or version we do not know.
+
+    Raises:
+        HeadError: `reason` is `utf8`, `json`, `not_an_event` (the envelope is wrong) or
+            `field` (a known type with a missing, extra or impossible field).
+    """
+    try:
+        return _known.validate_json(head)
+    except ValidationError as error:
+        problem = error
+    try:
+        raw: Any = from_json(head)
+    except ValueError as error:
+        raise HeadError("utf8" if not _is_utf8(head) else "json", f"not JSON: {error}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+        raise HeadError("not_an_event", "the head is not a JSON object with a type")
+    if raw["type"] in EVENT_TYPES:
+        raise HeadError("field", _explain(problem)) from problem
+    try:
+        return UnknownEvent.model_validate_json(head)
+    except ValidationError as error:
+        raise HeadError("not_an_event", _explain(error)) from error
+
+
+def split_side(event: Event, side: bytes | memoryview) -> dict[str, memoryview]:
+    """The tails by name, without copying.
+
+    Raises:
+        HeadError: `side_length` where the side is not as long as the head says.
+    """
+    view = memoryview(side)
+    if len(view) != event.side_bytes:
+        raise HeadError(
+            "side_length", f"{len(view)} side bytes, the head's tails add up to {event.side_bytes}"
+        )
+    tails: dict[str, memoryview] = {}
+    at = 0
+    for tail in event.tails:
+        tails[tail.name] = view[at : at + tail.bytes]
+        at += tail.bytes
+    return tails
+
+
+def check_side(event: Event, side: bytes | memoryview) -> dict[str, memoryview]:
+    """The tails by name, after their digests were compared with the head.
+
+    Raises:
+        HeadError: `side_length`, or `side_digest` where the bytes are not those that were sealed.
+    """
+    tails = split_side(event, side)
+    covered = [tails[tail.name] for tail in event.tails if tail.erasable is None]
+    if digest(*covered) != event.sha256:
+        raise HeadError("side_digest", "the side bytes do not have the digest that the head names")
+    for tail in event.tails:
+        if tail.erasable is not None and digest(tails[tail.name]) != tail.erasable:
+            raise HeadError("side_digest", f"tail {tail.name!r} does not have its salted digest")
+    return tails
+
+
+def event_digest(frame: Frame) -> str:
+    """What the producer's next event names as `prev`: SHA-256 of the exact head bytes."""
+    return digest(frame.head)
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "head"
+    rest = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place}: {first['msg']}{rest}"

@@ -1,0 +1,128 @@
+"""What every fact has in common: who said it, in which order, and how it is sealed.
+
+Attribute names are those of CloudEvents 1.0. Order is `seq` (dense per producer and run)
+and the `prev` chain; `time` is for people and orders nothing.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from roundlog.encoding import digest
+
+NO_DIGEST = "0" * 64
+"""`prev` of a producer's first event."""
+
+EMPTY_DIGEST = digest(b"")
+
+INT64_MAX = 2**63 - 1
+
+# Names become directory and file names, so they may not hold a separator or begin with a dot.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Count = Annotated[int, Field(ge=0, le=INT64_MAX)]
+JsonObject = dict[str, JsonValue]
+
+
+class Record(BaseModel):
+    """Base of every part of an event: frozen and closed, and no number is NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Tail(Record):
+    """One run of side bytes behind the head."""
+
+    name: Name
+    """What it is: `delta`, `patch`, `strata`, `weights`, `inputs`, `labels`, `text`, ..."""
+
+    bytes: Count
+    """Its length."""
+
+    erasable: Digest | None = None
+    """Set where the bytes may be erased later: SHA-256 of the tail, which begins with 16 random
+    salt bytes. Such a tail is not part of the event's `sha256`, so the record still verifies
+    when it is gone."""
+
+
+class Event(Record):
+    """One fact in the past tense, by one producer, about one run."""
+
+    type: str
+    """`fl.` + name + `.v` + version."""
+
+    specversion: str = Field(default="1.0", pattern=r"^1\.0$")
+    """CloudEvents version."""
+
+    id: Annotated[str, StringConstraints(max_length=160)]
+    """`{run}/{producer}/{seq}`."""
+
+    source: Name
+    """The producer: who says this."""
+
+    subject: Name
+    """The run that this is about."""
+
+    time: datetime
+    """When, by the producer's clock. For people; it orders nothing."""
+
+    dataschema: str = ""
+    """URN of the schema of this type and version; filled in where it is left out."""
+
+    seq: Count
+    """The producer's count of its events in this run, from 0, without holes."""
+
+    prev: Digest
+    """SHA-256 of the head bytes of the producer's previous event; zeros for the first."""
+
+    sha256: Digest = EMPTY_DIGEST
+    """SHA-256 of the side bytes, erasable tails left out."""
+
+    tails: tuple[Tail, ...] = ()
+    """The side bytes, in order."""
+
+    tail_names: ClassVar[frozenset[str]] = frozenset()
+    """The tails that this kind may carry."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_schema(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "dataschema" not in data and "type" in cls.model_fields:
+            kind = data.get("type", cls.model_fields["type"].default)
+            return {**data, "dataschema": f"urn:roundlog:{kind}"}
+        return data
+
+    @model_validator(mode="after")
+    def _id_says_what_the_fields_say(self) -> "Event":
+        if self.id != f"{self.subject}/{self.source}/{self.seq}":
+            raise ValueError(f"id {self.id!r} is not {self.subject}/{self.source}/{self.seq}")
+        return self
+
+    @property
+    def run(self) -> str:
+        return self.subject
+
+    @property
+    def producer(self) -> str:
+        return self.source
+
+    @property
+    def name(self) -> str:
+        """The kind without prefix and version: `round.committed`."""
+        return self.type.removeprefix("fl.").rsplit(".v", 1)[0]
+
+    @property
+    def side_bytes(self) -> int:
+        return sum(tail.bytes for tail in self.tails)
+
+    def head(self) -> bytes:
+        """The head's exact bytes: JSON in field order, absent values left out."""
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+
+
+class UnknownEvent(Event):
+    """An event of a type or version that this program does not know: stored, never dropped."""
+
+    model_config = ConfigDict(extra="allow")

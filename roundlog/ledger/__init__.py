@@ -1,0 +1,1 @@
+"""Can an outsider check that the record was not altered? Roots of sealed segments."""
