@@ -1,0 +1,59 @@
+# roundlog: `make` alone lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+
+# Two test processes share the cores; a numeric library that starts a thread for each core of its
+# own only makes both slower, and figures that depend on the machine.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MPLBACKEND := Agg
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## .venv with everything in it; does nothing the second time
+	@bash .ci/setup
+
+.PHONY: demo
+demo: setup ## the main job: a poisoning, recorded, rebuilt, and found
+	$(BIN)/roundlog demo
+
+.PHONY: test
+test: lint types imports ## all checks: lint, types, imports, then the tests (real Kafka included)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: setup ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: setup ## who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: setup ## mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup ## the measurements; writes docs/reference/benchmarks.md
+	$(BIN)/python tests/bench/run.py
+
+.PHONY: kafka
+kafka: setup ## one Kafka node in the foreground; prints its address when it is ready
+	PYTHONPATH=tests/support exec $(BIN)/python -m kafka_node
+
+.PHONY: clean
+clean: ## caches and build output; .venv stays
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
