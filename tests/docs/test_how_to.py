@@ -1,0 +1,26 @@
+"""Do the code blocks of the how-to pages run as they stand?"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from roundlog.events import RoundCommitted, parse_head
+from roundlog.log.embedded import EmbeddedLog
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_the_recording_recipe_runs_and_leaves_a_sealed_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (DOCS / "how-to/record-your-own-server.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(code), "record-your-own-server.md", "exec"), {})
+    log = EmbeddedLog(tmp_path / "my-case" / "segments")
+    records = log.read({"keyboard-2026-11/server": 0})
+    events = [parse_head(record.frame.head) for record in records if record.frame is not None]
+    log.close()
+    assert sum(isinstance(event, RoundCommitted) for event in events) == 20
+    assert list((tmp_path / "my-case").rglob("*.seal"))
