@@ -12,6 +12,7 @@ the digest of the seal before it. Reading never repairs anything.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,7 +28,7 @@ class Seal(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: str = "roundlog.seal/1"
+    version: Literal["roundlog.seal/1"] = "roundlog.seal/1"
     run: str
     producer: str
     first_seq: int

@@ -1,0 +1,1 @@
+"""What can be asked of a recorded run? One module for each question."""

@@ -1,0 +1,282 @@
+"""What was the model at any moment? W_t, folded from the record, bit for bit.
+
+Folding begins at the nearest whole model at or before t: the recorded W_0, a model that the
+recorder stored after a gap, or a keyframe. Keyframes are a cache of ours, one every 256 rounds;
+one is used only when its digest is the one that the log names. Every model that leaves here has
+been compared with its recorded digest, unless the caller asks for speed and checks later.
+
+A hole in the record is not bridged: no model behind it can be known, up to the next whole one.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from forensics.maps import FileMaps
+from ingest.store import Store
+from roundlog.case import Case
+from roundlog.errors import (
+    DigestMismatchError,
+    LogGapError,
+    QuestionError,
+    RoundRangeError,
+    TensorSchemaError,
+)
+from roundlog.fold import apply_step
+from roundlog.log.files import write_durably
+from roundlog.log.segments import Segment
+from roundlog.tensors import Array, Bytes, TensorSchema
+
+KEYFRAME_EVERY = 256
+"""Rounds between keyframes: at most 255 folds, a few milliseconds, for any model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """One model, and whether it is the one that was recorded."""
+
+    round: int
+    digest: str
+    recorded: str
+    model: Bytes
+
+    @property
+    def matches(self) -> bool:
+        return self.digest == self.recorded
+
+    def document(self) -> dict[str, object]:
+        """What the doors answer."""
+        return {"round": self.round, "digest": self.digest, "matches": self.matches}
+
+
+class CaseModels:
+    """The models of one run, 0 … N, as the record has them.
+
+    Attributes:
+        schema: Tensors of the model.
+        architecture: Name and arguments, as `roundlog.models.resolve` takes them.
+        first: The first model that can be rebuilt; 0 for a run recorded from its beginning.
+        last: The last one: N after N rounds.
+
+    Raises:
+        QuestionError: The run is unknown, or recorded no whole model to begin from.
+    """
+
+    def __init__(self, case: Case, store: Store, run: str) -> None:
+        self.case, self.run = case, run
+        layouts = store.rows(_sql("model_layouts"), {"run": run})
+        geneses = store.rows(_sql("first_models"), {"run": run})
+        if not layouts or not geneses:
+            raise QuestionError(
+                f"run {run!r} recorded no model to begin from (model.schema and model.genesis); "
+                f"its rounds can be listed, but no model can be rebuilt"
+            )
+        digest, architecture, config, layout, texts = layouts[-1]
+        self.schema = TensorSchema.model_validate_json(layout)
+        self.architecture: tuple[str, dict[str, object]] = (architecture, json.loads(config))
+        self.texts: dict[str, list[str]] = (
+            json.loads((case.blobs / texts).read_bytes()) if texts else {}
+        )
+        self._geneses: dict[int, tuple[str, str]] = {
+            int(at): (recorded, blob)
+            for at, layout_, recorded, blob in geneses
+            if layout_ == digest
+        }
+        self._steps = _Steps(case, store.query(_sql("steps_to_fold"), {"run": run}), run)
+        if not self._geneses:
+            raise QuestionError(f"run {run!r} has no whole model in its last layout")
+        self.first = min(self._geneses)
+        self.last = max([self._steps.end, *self._geneses])
+        self._folder = case.keyframes / run
+
+    def recorded_digest(self, t: int) -> str:
+        """The digest that the log names for W_t.
+
+        Raises:
+            RoundRangeError: No such model.
+            LogGapError: The round before t is missing and no whole model was stored at t.
+        """
+        self._check(t)
+        if t in self._geneses:
+            return self._geneses[t][0]
+        return self._steps.post_digest(t - 1)
+
+    def rebuild(self, t: int) -> Rebuilt:
+        """W_t, its digest, and the recorded digest beside it.
+
+        Raises:
+            RoundRangeError: No such model.
+            LogGapError: Rounds are missing between the nearest whole model and t.
+        """
+        recorded = self.recorded_digest(t)
+        at, model = self._nearest(t)
+        self._fold(model, at, t)
+        return Rebuilt(t, self.schema.model_digest(model), recorded, model)
+
+    def model(self, t: int) -> Bytes:
+        """W_t as bytes, shape (schema.nbytes,), when only the recorded model will do.
+
+        Raises:
+            DigestMismatchError: What was folded is not what was recorded.
+        """
+        rebuilt = self.rebuild(t)
+        if not rebuilt.matches:
+            raise DigestMismatchError(model=t, expected=rebuilt.recorded, found=rebuilt.digest)
+        return rebuilt.model
+
+    def blocks(
+        self, first: int, last: int, *, step: int = 1, size: int = 256
+    ) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """Models first, first + step, … up to `last`, `size` at a time, in one pass of folding.
+
+        Yields:
+            The t of each model, shape (m,), and their bytes, shape (m, schema.nbytes); a float32
+            view of the latter is `.view("<f4")`. The arrays are the caller's to keep.
+
+        Raises:
+            DigestMismatchError: A model of the block is not the recorded one.
+        """
+        self._check(first)
+        self._check(last)
+        wanted = range(first, last + 1, step)
+        at, model = self._nearest(first)
+        for start in range(0, len(wanted), size):
+            ts = wanted[start : start + size]
+            block = np.empty((len(ts), self.schema.nbytes), dtype=np.uint8)
+            for index, t in enumerate(ts):
+                # A hole in the record is crossed only where a whole model was stored behind it.
+                if not self._steps.has(at, t):
+                    at, model = self._nearest(t)
+                self._fold(model, at, t)
+                at = t
+                block[index] = model
+                self._demand(t, model)
+            yield np.asarray(ts, dtype=np.int64), block
+
+    def write(self, rebuilt: Rebuilt, path: Path) -> None:
+        """Writes a model as a safetensors file with its round and digest as metadata."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"run": self.run, "round": str(rebuilt.round), "digest": rebuilt.digest}
+        write_durably(path, save(self.schema.unflatten(rebuilt.model), metadata=metadata))
+
+    def _check(self, t: int) -> None:
+        if not self.first <= t <= self.last:
+            raise RoundRangeError(
+                f"run {self.run!r} has models {self.first} to {self.last}; there is no model {t}"
+            )
+
+    def _nearest(self, t: int) -> tuple[int, Bytes]:
+        """The nearest whole model at or before t, as a copy that may be folded on."""
+        genesis = max(at for at in self._geneses if at <= t)
+        frame = t - t % KEYFRAME_EVERY
+        while frame > genesis:
+            if (model := self._keyframe(frame)) is not None:
+                return frame, model
+            frame -= KEYFRAME_EVERY
+        recorded, blob = self._geneses[genesis]
+        model = np.frombuffer((self.case.blobs / blob).read_bytes(), dtype=np.uint8).copy()
+        found = self.schema.model_digest(model)
+        if found != recorded:
+            raise DigestMismatchError(model=genesis, expected=recorded, found=found)
+        return genesis, model
+
+    def _fold(self, model: Bytes, at: int, t: int) -> None:
+        """Folds W_at on to W_t in place, leaving keyframes on the way."""
+        for step in range(at, t):
+            delta, patch = self._steps.step(step)
+            apply_step(model, delta, patch, self.schema)
+            if (step + 1) % KEYFRAME_EVERY == 0:
+                self._keep(step + 1, model)
+
+    def _demand(self, t: int, model: Bytes) -> None:
+        found, recorded = self.schema.model_digest(model), self.recorded_digest(t)
+        if found != recorded:
+            raise DigestMismatchError(model=t, expected=recorded, found=found)
+
+    def _keyframe(self, t: int) -> Bytes | None:
+        path = self._folder / f"{t}.safetensors"
+        try:
+            model = self.schema.flatten(load(path.read_bytes()))
+        except (OSError, SafetensorError, ValueError, TensorSchemaError):
+            return None
+        # A keyframe that was changed, or belongs to another history, is simply not used.
+        return model if self.schema.model_digest(model) == self.recorded_digest(t) else None
+
+    def _keep(self, t: int, model: Bytes) -> None:
+        path = self._folder / f"{t}.safetensors"
+        if path.exists() or self.schema.model_digest(model) != self.recorded_digest(t):
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(path.name + ".part")
+            part.write_bytes(save(self.schema.unflatten(model)))
+            part.replace(path)
+        except OSError:
+            # A cache that cannot be written (a read-only copy of a case) costs time, no answer.
+            return
+
+
+class _Steps:
+    """Where every step of a run lies, and its bytes through memory maps."""
+
+    def __init__(self, case: Case, table: pl.DataFrame, run: str) -> None:
+        self._run_folder = case.segments / run
+        self._rounds = table["round"].to_numpy()
+        self._columns = [
+            table[name].to_list()
+            for name in ("producer", "segment", "row", "delta_bytes", "patch_offset", "patch_bytes")
+        ]
+        self._post = table["post_digest"].to_list()
+        self._contiguous = bool(
+            len(self._rounds) == 0
+            or int(self._rounds[-1]) - int(self._rounds[0]) + 1 == len(self._rounds)
+        )
+        self._maps = FileMaps()
+
+    @property
+    def end(self) -> int:
+        """The model after the last recorded round; 0 where there is no round."""
+        return int(self._rounds[-1]) + 1 if len(self._rounds) else 0
+
+    def has(self, first: int, last: int) -> bool:
+        """Whether rounds first … last − 1 are all there."""
+        if last <= first:
+            return last == first
+        low, high = np.searchsorted(self._rounds, [first, last])
+        return bool(high - low == last - first)
+
+    def post_digest(self, round_: int) -> str:
+        return str(self._post[self._index(round_)])
+
+    def step(self, round_: int) -> tuple[memoryview, memoryview]:
+        """Delta and patch of one round, straight from the files."""
+        index = self._index(round_)
+        producer, segment, row, delta_bytes, patch_offset, patch_bytes = (
+            column[index] for column in self._columns
+        )
+        files = Segment(self._run_folder / producer, segment)
+        vec, heads = self._maps.view(files.vec), self._maps.view(files.heads)
+        start = row * delta_bytes
+        return vec[start : start + delta_bytes], heads[patch_offset : patch_offset + patch_bytes]
+
+    def _index(self, round_: int) -> int:
+        if self._contiguous and len(self._rounds):
+            index = round_ - int(self._rounds[0])
+        else:
+            index = int(np.searchsorted(self._rounds, round_))
+        if not 0 <= index < len(self._rounds) or int(self._rounds[index]) != round_:
+            behind = self._rounds[self._rounds > round_]
+            raise LogGapError(expected=round_, found=int(behind[0]) if behind.size else None)
+        return index
+
+
+def _sql(name: str) -> str:
+    return (resources.files("forensics") / "sql" / f"{name}.sql").read_text()
