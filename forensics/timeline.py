@@ -1,0 +1,51 @@
+"""What happened to this run, in the order of its rounds?
+
+Facts only: releases, failed rounds, gaps, findings, audits, stored models. A caller who has
+measured crossings lays them beside these. Entries are ordered by round, never by clock.
+"""
+
+from dataclasses import dataclass
+from importlib import resources
+
+from ingest.store import Store
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One line of a timeline."""
+
+    round: int
+    """The round, or the t of the model, that it concerns."""
+
+    kind: str
+    """`opened`, `model`, `release`, `failed`, `finding`, `audits`, `last_round`, `crossing`."""
+
+    title: str
+    """One line for people."""
+
+    def document(self) -> dict[str, object]:
+        return {"round": self.round, "kind": self.kind, "title": self.title}
+
+
+def lay_out(store: Store, run: str, beside: tuple[Entry, ...] = ()) -> tuple[Entry, ...]:
+    """The run's facts and whatever the caller found, oldest round first.
+
+    Args:
+        beside: Entries of the caller's own, such as crossings.
+    """
+    sql = (resources.files("forensics") / "sql" / "timeline.sql").read_text()
+    rows = store.rows(sql, {"run": run})
+    facts = [Entry(int(round_ or 0), str(kind), str(title)) for round_, kind, title in rows]
+    return tuple(sorted([*facts, *beside]))
+
+
+def crossing_entries(document: dict[str, object]) -> tuple[Entry, ...]:
+    """The crossings of a `crossings` answer as entries, where a level was crossed."""
+    rows = document.get("crossings")
+    entries: list[Entry] = []
+    for row in rows if isinstance(rows, list) else []:
+        if row["status"] == "crossed" and row["round"] is not None:
+            sure = "" if row["exact"] else f", between models {row['low']} and {row['high']}"
+            title = f"attack success crosses {row['level']:.0%} ({row['mode']}{sure})"
+            entries.append(Entry(int(row["round"]), "crossing", title))
+    return tuple(entries)
