@@ -273,8 +273,12 @@ class _Steps:
         else:
             index = int(np.searchsorted(self._rounds, round_))
         if not 0 <= index < len(self._rounds) or int(self._rounds[index]) != round_:
+            before = self._rounds[self._rounds < round_]
             behind = self._rounds[self._rounds > round_]
-            raise LogGapError(expected=round_, found=int(behind[0]) if behind.size else None)
+            raise LogGapError(
+                expected=int(before[-1]) + 1 if before.size else round_,
+                found=int(behind[0]) if behind.size else None,
+            )
         return index
 
 
