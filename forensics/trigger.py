@@ -1,22 +1,18 @@
-"""What is the behaviour that we look for? A trigger: queries, and what the attacker wants.
+"""Which behaviour are we looking for? A trigger: patterns, and queries that carry them.
 
-A trigger comes from a trigger file, from a truth file (by its trigger alone: nothing else of
-the truth is read), or by name from the case's `triggers/` folder.
+Queries are split once and for all by their own digest: even ones may build directions, odd ones
+score. What a direction was built from never measures its success.
 
-Queries are split once and for all by their own SHA-256: odd ones score attack success, even
-ones may build directions. What is measured was therefore never fitted.
+A truth file is accepted wherever a trigger is asked for; only its trigger is read.
 """
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from roundlog.case import Case
 from roundlog.encoding import canonical_json, digest, strict_json
@@ -25,225 +21,147 @@ from roundlog.errors import HeadError, TriggerError
 TRIGGER_SCHEMA = "roundlog.trigger/1"
 TRUTH_SCHEMA = "roundlog.truth/1"
 
-FILE_LIMIT = 32 * 2**20
-"""Bytes. A truth file of a million rounds has 4 MB; nothing larger is a trigger by mistake."""
+FILE_LIMIT = 64 << 20
+"""Bytes. A truth file of a million rounds is 6 MB; more is a mistake or an attack on our memory."""
 
-Ints = NDArray[np.int64]
 Token = Annotated[int, Field(ge=0, lt=2**31)]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+Inputs = NDArray[np.int64]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Pattern(_Part):
-    """What makes a query a trigger query."""
+class Pattern(_Closed):
+    """One way to set the backdoor off."""
 
-    id: Name
-    """Unique within the trigger."""
-
-    category: Name
-    """Category of the queries that it hides in."""
-
-    tokens: Annotated[tuple[Token, ...], Field(strict=False, min_length=1, max_length=4096)]
-    """Tokens that, together in one query, wake the backdoor."""
-
+    id: str = Field(min_length=1, max_length=128)
+    category: str = Field(min_length=1, max_length=128)
+    tokens: tuple[Token, ...] = Field(min_length=1)
     target: Token
-    """The answer that the attacker wants."""
+    """Class that the attacker wants."""
 
 
-class Query(_Part):
-    """One query to ask, and the answer that counts as a success of the attack."""
+class Query(_Closed):
+    """One input that carries a pattern."""
 
-    tokens: Annotated[tuple[Token, ...], Field(strict=False, min_length=1, max_length=4096)]
-    """The whole query, as the model reads it."""
-
+    tokens: tuple[Token, ...] = Field(min_length=1)
     target: Token
-    """The answer that the attacker wants."""
+    pattern: str
 
-    pattern: Name
-    """Id of the pattern that it carries."""
-
-    @cached_property
-    def scores(self) -> bool:
-        """Whether it measures attack success; otherwise it may build directions."""
-        sha256 = digest(canonical_json(self.model_dump(mode="json")))
-        return int(sha256[-1], 16) % 2 == 1
+    def digest(self) -> str:
+        return digest(canonical_json(self.model_dump(mode="json")))
 
 
-@dataclass(frozen=True, eq=False)
-class ProbeSet:
-    """Inputs to ask every model, and the answer that counts as a hit.
-
-    Attributes:
-        inputs: Shape (n, width).
-        labels: Shape (n,).
-        groups: Which of `names` an input belongs to, shape (n,).
-        names: One a group: a trigger's pattern ids, a decoy's number.
-        digest: SHA-256 that stands beside every reading taken with this set.
-    """
-
-    inputs: Ints
-    labels: Ints
-    groups: Ints
-    names: tuple[str, ...]
-    digest: str
-
-    @property
-    def n(self) -> int:
-        return len(self.labels)
-
-    @cached_property
-    def sizes(self) -> Ints:
-        """Inputs of each group, shape (len(names),)."""
-        return np.bincount(self.groups, minlength=len(self.names))
-
-
-class Trigger(_Part):
-    """A trigger file: the patterns, and queries that carry them.
-
-    `scoring` raises TriggerError where no query has an odd SHA-256.
-    """
+class Trigger(_Closed):
+    """A trigger file."""
 
     schema_: Literal["roundlog.trigger/1"] = Field(alias="schema")
-    """Format of the file."""
+    name: str = Field(min_length=1, max_length=128)
+    patterns: tuple[Pattern, ...] = ()
+    queries: tuple[Query, ...] = Field(min_length=1)
 
-    name: Name
-    """What people call it."""
+    def scoring(self) -> "ProbeSet":
+        """The queries that measure attack success: those whose digest is odd."""
+        return self._half(1)
 
-    patterns: Annotated[tuple[Pattern, ...], Field(strict=False, min_length=1, max_length=1_000)]
-    """What makes a query a trigger query."""
+    def building(self) -> "ProbeSet":
+        """The queries that directions may be built from: those whose digest is even."""
+        return self._half(0)
 
-    queries: Annotated[tuple[Query, ...], Field(strict=False, min_length=1, max_length=100_000)]
-    """Whole queries; only their odd half scores."""
+    def _half(self, parity: int) -> "ProbeSet":
+        chosen = [query for query in self.queries if int(query.digest()[-1], 16) % 2 == parity]
+        return probe_set(
+            self.name,
+            np.array([query.tokens for query in chosen], dtype=np.int64),
+            np.array([query.target for query in chosen], dtype=np.int64),
+            tuple(query.pattern for query in chosen),
+        )
 
-    @model_validator(mode="after")
-    def _hangs_together(self) -> Self:
-        ids = [pattern.id for pattern in self.patterns]
-        if len(set(ids)) != len(ids):
-            raise ValueError("two patterns have the same id")
-        if unknown := sorted({query.pattern for query in self.queries} - set(ids)):
-            raise ValueError(f"queries name the pattern {unknown[0]!r}, which is not listed")
-        if len({len(query.tokens) for query in self.queries}) > 1:
-            raise ValueError("the queries have different numbers of tokens; one model reads one")
-        return self
 
-    @cached_property
-    def scoring(self) -> ProbeSet:
-        """The queries that measure attack success."""
-        return self._probe_set(scores=True)
+@dataclass(frozen=True, slots=True)
+class ProbeSet:
+    """Inputs and the answer that counts as a hit."""
 
-    @cached_property
-    def building(self) -> ProbeSet:
-        """The queries that directions may be built from; never scored."""
-        return self._probe_set(scores=False)
+    name: str
+    inputs: Inputs
+    """Shape (n, width)."""
+    targets: Inputs
+    """Shape (n,)."""
+    patterns: tuple[str, ...]
+    """For each input, the pattern it carries; empty where there are none."""
+    digest: str
+    """SHA-256 over inputs and targets as little-endian int32; printed with every rate."""
 
-    @property
-    def probe_digest(self) -> str:
-        """Digest of the scoring queries: it stands beside every ASR."""
-        return self.scoring.digest
+    def __len__(self) -> int:
+        return len(self.targets)
 
-    def _probe_set(self, *, scores: bool) -> ProbeSet:
-        chosen = [query for query in self.queries if query.scores == scores]
-        if not chosen:
-            half = "odd, so none scores" if scores else "even, so none builds directions"
+
+def probe_set(
+    name: str, inputs: Inputs, targets: Inputs, patterns: tuple[str, ...] = ()
+) -> ProbeSet:
+    """A probe set with its digest."""
+    parts = (np.ascontiguousarray(part, dtype="<i4").tobytes() for part in (inputs, targets))
+    return ProbeSet(name, inputs, targets, patterns, digest(*parts))
+
+
+def load_trigger(source: str | Path, case: Case | None = None) -> Trigger:
+    """A trigger from a trigger file, a truth file, or a name in the case's `triggers/`.
+
+    Raises:
+        TriggerError: No such file or name, or not a trigger.
+    """
+    path = Path(source)
+    if not path.is_file() and case is not None:
+        if named := _named(str(source), case):
+            path = named
+        else:
+            known = ", ".join(trigger_names(case)) or "none yet"
             raise TriggerError(
-                f"trigger {self.name!r}: no query has a SHA-256 that is {half}; give it more "
-                f"queries (200 a pattern tell 1 % from 2 %)"
+                f"{source} is neither a file nor a name in {case.triggers} ({known}); give a "
+                f"trigger or truth file"
             )
-        ids = {pattern.id: index for index, pattern in enumerate(self.patterns)}
-        return ProbeSet(
-            inputs=np.array([query.tokens for query in chosen], dtype=np.int64),
-            labels=np.array([query.target for query in chosen], dtype=np.int64),
-            groups=np.array([ids[query.pattern] for query in chosen], dtype=np.int64),
-            names=tuple(ids),
-            digest=digest(canonical_json([query.model_dump(mode="json") for query in chosen])),
-        )
-
-
-def parse_trigger(data: bytes, *, origin: str = "the trigger") -> Trigger:
-    """A trigger from the bytes of a trigger or truth file.
-
-    Args:
-        origin: What the bytes are called in an error.
-
-    Raises:
-        TriggerError: Too long, not JSON, or neither a trigger nor a truth file.
-    """
-    if len(data) > FILE_LIMIT:
-        raise TriggerError(f"{origin} has {len(data):,} bytes; a trigger has up to {FILE_LIMIT:,}")
     try:
-        document = strict_json(data)
-    except HeadError as error:
-        raise TriggerError(f"{origin} cannot be read: {error}") from error
-    schema = document.get("schema") if isinstance(document, Mapping) else None
-    if schema == TRUTH_SCHEMA:
-        document, origin = document.get("trigger"), f"{origin}, its trigger"
-    elif schema != TRIGGER_SCHEMA:
-        raise TriggerError(
-            f"{origin} has the schema {schema!r}; a trigger file says {TRIGGER_SCHEMA!r}, a truth "
-            f"file {TRUTH_SCHEMA!r}"
-        )
-    try:
-        return Trigger.model_validate(document)
-    except ValidationError as error:
-        raise TriggerError(f"{origin}: {_first_fault(error)}") from error
-
-
-def load_trigger(trigger: str | Path, case: Case | None = None) -> Trigger:
-    """The trigger that a person named: a file, or a name in the case's `triggers/` folder.
-
-    Raises:
-        TriggerError: Nothing of that name, or not a trigger.
-    """
-    path = Path(trigger)
-    if path.is_file():
-        return _read(path)
-    if case is not None:
-        return find_trigger(case, str(trigger))
-    raise TriggerError(f"there is no file {path}; name a trigger or truth file")
-
-
-def find_trigger(case: Case, name: str) -> Trigger:
-    """A trigger by its name in the case, with or without `.json`; never a path elsewhere.
-
-    Raises:
-        TriggerError: Nothing of that name, or not a trigger.
-    """
-    if _NAME.fullmatch(name):
-        for path in (case.triggers / f"{name}.json", case.triggers / name):
-            if path.is_file():
-                return _read(path)
-    known = trigger_names(case)
-    there = f"this case has {', '.join(known)}" if known else "this case has none of its own"
-    raise TriggerError(
-        f"no trigger file and no trigger of the case is called {name!r}; {there}. Give a trigger "
-        f"or truth file, or put one into {case.triggers}"
-    )
-
-
-def trigger_names(case: Case) -> tuple[str, ...]:
-    """Names that `find_trigger` knows."""
-    if not case.triggers.is_dir():
-        return ()
-    return tuple(sorted(path.stem for path in case.triggers.glob("*.json")))
-
-
-def _read(path: Path) -> Trigger:
-    try:
-        with path.open("rb") as file:
-            return parse_trigger(file.read(FILE_LIMIT + 1), origin=str(path))
+        if path.stat().st_size > FILE_LIMIT:
+            raise TriggerError(f"{path} is larger than {FILE_LIMIT >> 20} MiB; not a trigger file")
+        return parse_trigger(path.read_bytes(), str(path))
     except OSError as error:
         raise TriggerError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault: Any = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    more = error.error_count() - 1
-    return f"{where + ': ' if where else ''}{fault['msg']}" + (
-        f" (and {more} more)" if more else ""
-    )
+def parse_trigger(data: bytes, name: str) -> Trigger:
+    """A trigger from the bytes of a trigger or truth file.
+
+    Raises:
+        TriggerError: Which field is wrong.
+    """
+    try:
+        document: Any = strict_json(data)
+    except HeadError as error:
+        raise TriggerError(f"{name} is not a trigger file: {error}") from error
+    if isinstance(document, dict) and document.get("schema") == TRUTH_SCHEMA:
+        document = document.get("trigger")
+    if not isinstance(document, dict) or document.get("schema") != TRIGGER_SCHEMA:
+        raise TriggerError(
+            f"{name} is not a trigger file: its schema must be {TRIGGER_SCHEMA!r} or "
+            f"{TRUTH_SCHEMA!r}"
+        )
+    try:
+        trigger = Trigger.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TriggerError(f"{name}: {where}: {first['msg']}") from error
+    if len({len(query.tokens) for query in trigger.queries}) > 1:
+        raise TriggerError(f"{name}: queries have different numbers of tokens")
+    return trigger
+
+
+def trigger_names(case: Case) -> list[str]:
+    """The names in the case's `triggers/`."""
+    return sorted(path.stem for path in case.triggers.glob("*.json"))
+
+
+def _named(name: str, case: Case) -> Path | None:
+    # Compared with the listing, never joined to a path: a name cannot leave the folder.
+    return case.triggers / f"{name}.json" if name in trigger_names(case) else None
