@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from figures import Page
-from kernel import bench_kernel
+from kernel_bench import bench_kernel
 from streams import SIZES
 
 ROOT = Path(__file__).resolve().parents[2]

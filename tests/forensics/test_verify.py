@@ -92,7 +92,7 @@ def test_a_damaged_head_names_the_round_that_is_lost_with_it(case: Case) -> None
     path = sorted(case.segments.rglob("*.heads"))[0]
     data = bytearray(path.read_bytes())
     stored = next(
-        one for one in scan_heads(data) if one.frame and b'"round":100,' in one.frame.head
+        one for one in scan_heads(bytes(data)) if one.frame and b'"round":100,' in one.frame.head
     )
     data[stored.offset + 50] ^= 1
     path.write_bytes(data)

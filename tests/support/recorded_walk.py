@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Walk:
 
     path: Path
     run: str
-    models: list[dict[str, NDArray[np.generic]]] = field(default_factory=list)
+    models: list[dict[str, NDArray[Any]]] = field(default_factory=list)
 
     def weights(self, t: int) -> NDArray[np.float64]:
         model = self.models[t]
@@ -57,7 +58,7 @@ def record_walk(
     """Records `rounds` steps of a random walk of mixed dtypes, with a release half way."""
     rng = np.random.default_rng(seed)
     walk = Walk(path, run)
-    model: dict[str, NDArray[np.generic]] = {
+    model: dict[str, NDArray[Any]] = {
         "weight": rng.standard_normal((5, 3)).astype(np.float32),
         "bias": rng.standard_normal(4).astype(np.float32),
         "seen": np.zeros(1, np.int64),
