@@ -1,0 +1,1 @@
+"""Which function answers which question? Thin calls; imported only when a question is asked."""

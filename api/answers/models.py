@@ -1,0 +1,79 @@
+"""Questions about models and the record as a whole, which need no trigger and no torch."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.documents import Document
+from api.questions import DiffParams, DriftParams, NoParams, RebuildParams
+from api.records import Progress, Records
+from api.rounds import parse_range, parse_round
+from forensics.diff import diff_models
+from forensics.drift import measure_drift
+from forensics.models import numbers
+from forensics.rebuild import CaseModels
+from forensics.timeline import lay_out
+from forensics.verify import verify_case
+
+
+def drift(records: Records, params: DriftParams, progress: Progress) -> Document:
+    """‖W_t − W_o‖ along the run, per tensor and per interval."""
+    models = _models(records, params.run)
+    first, last = models.first, models.last
+    if params.rounds is not None:
+        first, last = parse_range(params.rounds, models.last, first=models.first)
+    measured = measure_drift(
+        models,
+        first=first,
+        last=last,
+        every=params.every,
+        direction=_way(models, first, params.toward),
+        progress=lambda done, total: progress("drift", done, total),
+    )
+    return measured.document()
+
+
+def diff(records: Records, params: DiffParams, progress: Progress) -> Document:
+    """What differs between two models of one run or of two."""
+    before = _models(records, params.run)
+    after = before if params.other is None else _models(records, params.other)
+    return diff_models(
+        before, _model_named(before, params.before), after, _model_named(after, params.after)
+    ).document()
+
+
+def rebuild(records: Records, params: RebuildParams, progress: Progress) -> Document:
+    """W_t's digest, and whether it is the recorded one."""
+    models = _models(records, params.run)
+    return models.rebuild(_model_named(models, params.round)).document()
+
+
+def timeline(records: Records, params: NoParams, progress: Progress) -> Document:
+    """What happened to a run, oldest first."""
+    run = records.run(params.run)
+    return {"run": run, "timeline": [entry.document() for entry in lay_out(records.store, run)]}
+
+
+def verify(records: Records, params: NoParams, progress: Progress) -> Document:
+    """Every byte of every segment, looked at."""
+    run = records.run(params.run) if params.run is not None else None
+    return verify_case(
+        records.case, run, progress=lambda done: progress("verify", done, None)
+    ).document()
+
+
+def _way(models: CaseModels, first: int, toward: str | None) -> NDArray[np.floating] | None:
+    """The straight way from the first model to another one, as a direction."""
+    if toward is None:
+        return None
+    ends = np.stack([models.model(first), models.model(_model_named(models, toward))])
+    start, end = numbers(ends, models.schema)
+    way: NDArray[np.floating] = end - start
+    return way
+
+
+def _models(records: Records, run: str | None) -> CaseModels:
+    return CaseModels(records.case, records.store, records.run(run))
+
+
+def _model_named(models: CaseModels, text: str) -> int:
+    return parse_round(text, models.last, first=models.first, what="model")

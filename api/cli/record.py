@@ -1,0 +1,180 @@
+"""Commands that list what the record says: runs, log, show, timeline."""
+
+from typing import Any
+
+import click
+
+from api.cli.asking import ask, asking, question_options, twins
+from api.cli.output import count, days, emit_lines, facts, table
+from api.documents import Document
+
+
+@twins("runs")
+@click.command(short_help="Which runs does the case hold, and how far does each go?")
+@question_options
+@click.option("--jsonl", is_flag=True, help="One JSON document a run.")
+def runs(case: str, run: str | None, as_json: bool, jsonl: bool, token: str | None) -> None:
+    """Which runs does the case hold, and how far does each go?
+
+    CASE is a case directory, or the URL of a `roundlog serve`.
+
+    \b
+    Example:
+      roundlog runs my-case
+    """
+    if jsonl:
+        with asking(case, token) as (desk, line):
+            emit_lines(desk.ask("runs", {"run": run}, line)["runs"])
+        return
+    ask("runs", case, {"run": run}, token=token, as_json=as_json, table=_runs)
+
+
+def _runs(document: Document) -> str:
+    head = ("run", "rounds", "models", "days", "parameters", "architecture", "findings", "refused")
+    rows = []
+    for run in document["runs"]:
+        last = None if run["last_round"] is None else run["last_round"] + 1
+        models = "–" if last is None else f"{run['first_round']:,}..{last:,}"
+        rows.append(
+            (
+                run["run"],
+                run["rounds"],
+                models,
+                days(run["rounds"], run["seconds_per_round"]),
+                run["elements"],
+                run["architecture"],
+                run["findings"],
+                run["quarantined"],
+            )
+        )
+    return table(rows, head)
+
+
+@twins("log")
+@click.command(short_help="What was recorded, newest first?")
+@question_options
+@click.option("--type", "kind", metavar="TYPE", help="Only this kind, such as round.committed.")
+@click.option("--producer", metavar="NAME", help="Only what this producer said.")
+@click.option("--rounds", metavar="A..B", help="Only events about these rounds: 400..800, head~9..")
+@click.option("--limit", "-n", type=click.IntRange(1, 1_000_000), help="Events; 50 unless --jsonl.")
+@click.option("--jsonl", is_flag=True, help="Every event as one JSON document a line.")
+def log(
+    case: str,
+    run: str | None,
+    as_json: bool,
+    jsonl: bool,
+    token: str | None,
+    kind: str | None,
+    producer: str | None,
+    rounds: str | None,
+    limit: int | None,
+) -> None:
+    """What was recorded, newest first?
+
+    \b
+    Example:
+      roundlog log my-case --type round.committed --rounds 800..810
+    """
+    values = {"run": run, "type": kind, "producer": producer, "rounds": rounds, "limit": limit}
+    if jsonl:
+        _stream_log(case, token, values)
+        return
+    ask("log", case, values, token=token, as_json=as_json, table=_log)
+
+
+def _stream_log(case: str, token: str | None, values: dict[str, Any]) -> None:
+    left = values.pop("limit")
+    with asking(case, token) as (desk, line):
+        before = None
+        while True:
+            page = 10_000 if left is None else min(left, 10_000)
+            answer = desk.ask("log", {**values, "before": before, "limit": page}, line)
+            emit_lines(answer["events"])
+            before = answer["next"]
+            left = None if left is None else left - len(answer["events"])
+            if before is None or left == 0:
+                return
+
+
+def _log(document: Document) -> str:
+    rows = [
+        (
+            event["producer"],
+            event["seq"],
+            event["type"].removeprefix("fl."),
+            event["round"],
+            event["time"].replace("T", " ").removesuffix("Z"),
+            event["cohort_size"],
+            event["delta_norm"],
+            event["status"],
+        )
+        for event in document["events"]
+    ]
+    head = ("producer", "seq", "event", "round", "time (UTC)", "cohort", "‖Δ‖", "status")
+    more = f"\n{count(document['total'], 'event')} in all" if document["next"] else ""
+    return table(rows, head) + more
+
+
+@twins("show")
+@click.command(short_help="What does one event say, word for word?")
+@question_options
+@click.argument("event", metavar="EVENT")
+def show(case: str, event: str, run: str | None, as_json: bool, token: str | None) -> None:
+    """What does one event say, word for word?
+
+    EVENT is a round (812, head, head~100) or an event's id (run/producer/seq).
+
+    \b
+    Example:
+      roundlog show my-case 812
+    """
+    ask("show", case, {"run": run, "event": event}, token=token, as_json=as_json, table=_show)
+
+
+def _show(document: Document) -> str:
+    pairs = [*_flat(document["event"]), ("", "")]
+    pairs += [("digest", document["digest"]), ("status", document["status"])]
+    pairs.append(("lies in", f"{document['file']}, byte {document['offset']:,}"))
+    if document["origin"]:
+        pairs.append(("came from", document["origin"]))
+    if isinstance(document["text"], dict):
+        said = document["text"]
+        pairs += [("asked", said.get("prompt")), ("answered", said.get("response"))]
+    return facts(pairs)
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested fields as dotted names; long lists by their length."""
+    pairs: list[tuple[str, Any]] = []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            pairs += _flat(item, f"{prefix}{key}.")
+        elif isinstance(item, list):
+            if item and isinstance(item[0], dict) and len(item) <= 8:
+                for index, one in enumerate(item):
+                    pairs += _flat(one, f"{prefix}{key}[{index}].")
+            else:
+                shown = ", ".join(str(one) for one in item[:6])
+                rest = f", … ({len(item)} in all)" if len(item) > 6 else ""
+                pairs.append((f"{prefix}{key}", shown + rest))
+        else:
+            pairs.append((f"{prefix}{key}", item))
+    return pairs
+
+
+@twins("timeline")
+@click.command(short_help="What happened to this run, in order?")
+@question_options
+def timeline(case: str, run: str | None, as_json: bool, token: str | None) -> None:
+    """What happened to this run, in the order of its rounds?
+
+    \b
+    Example:
+      roundlog timeline my-case
+    """
+    ask("timeline", case, {"run": run}, token=token, as_json=as_json, table=_timeline)
+
+
+def _timeline(document: Document) -> str:
+    rows = [(entry["round"], entry["kind"], entry["title"]) for entry in document["timeline"]]
+    return table(rows, ("round", "what", ""))

@@ -1,0 +1,257 @@
+"""Who answers: this process from the case directory, or a server that holds it? Same questions.
+
+    with open_desk("my-case") as desk:
+        document = desk.ask("runs", {})
+
+A case directory is owned for as long as its desk is open, and what its log holds beyond the
+projection is ingested first. Where a server owns the case, that server is asked.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from api.documents import Document
+from api.questions import QUESTIONS
+from api.records import Progress, Records, choose_run, silent
+from ingest.service import ingest_case
+from ingest.store import Store
+from ingest.summary import IngestSummary
+from roundlog.case import Case
+from roundlog.errors import CaseBusyError, RoundlogError
+
+# Between two looks at a job. A long answer takes seconds to minutes.
+POLL_S = 0.25
+
+# A server that is up answers anything but a job in far less; what takes longer is a job.
+TIMEOUT_S = 120.0
+
+
+class RemoteError(RoundlogError):
+    """A server's problem, with the exit code that it would have had here."""
+
+    def __init__(self, message: str, *, exit_code: int, hint: str | None, status: int) -> None:
+        self.exit_code, self.hint, self.status = exit_code, hint, status
+        super().__init__(message)
+
+
+class UnreachableError(RoundlogError):
+    """No server answers at that address, or none that would do this."""
+
+    exit_code = 5
+
+
+class Desk(Protocol):
+    """Something that can be asked."""
+
+    def ask(self, name: str, values: Mapping[str, Any], progress: Progress = silent) -> Document:
+        """The answer to the question of that name.
+
+        Raises:
+            RoundlogError: What the answering function raised, here or there.
+        """
+
+    def fetch(self, name: str, values: Mapping[str, Any], media_type: str) -> bytes:
+        """The answer as a file of that media type, where the question has one."""
+
+
+class LocalDesk:
+    """Answers from the case directory that this process owns."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+
+    def ask(self, name: str, values: Mapping[str, Any], progress: Progress = silent) -> Document:
+        """As `Desk.ask`."""
+        question = QUESTIONS[name]
+        return question.answer(self.records, question.parse(values), progress)
+
+    def fetch(self, name: str, values: Mapping[str, Any], media_type: str) -> bytes:
+        """As `Desk.fetch`."""
+        from api.answers.files import as_file
+
+        question = QUESTIONS[name]
+        return as_file(name, self.records, question.parse(values), media_type)
+
+
+class RemoteDesk:
+    """Asks a `roundlog serve`.
+
+    Args:
+        url: `http://HOST:PORT`.
+        token: For a server that asks for one.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # trust_env=False: a proxy of the environment cannot know a loopback server.
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=TIMEOUT_S, trust_env=False
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def ask(self, name: str, values: Mapping[str, Any], progress: Progress = silent) -> Document:
+        """As `Desk.ask`; a long answer is a job there, and its progress is told here."""
+        response = self._send(name, values, "application/json")
+        if response.status_code == httpx.codes.ACCEPTED:
+            response = self._wait(response.headers["location"], progress)
+        document: Document = response.json()
+        return document
+
+    def fetch(self, name: str, values: Mapping[str, Any], media_type: str) -> bytes:
+        """As `Desk.fetch`."""
+        return self._send(name, values, media_type).content
+
+    def post(self, path: str, document: Mapping[str, Any]) -> Document:
+        """Sends a document to a path below /api/v1."""
+        answered: Document = self._request("POST", path, json=dict(document)).json()
+        return answered
+
+    def _send(self, name: str, values: Mapping[str, Any], media_type: str) -> httpx.Response:
+        question = QUESTIONS[name]
+        given = {key for key, value in values.items() if value is not None}
+        if local := question.params.local_only & given:
+            raise UnreachableError(
+                f"{self.url} holds the case, and a server imports or runs nobody's code "
+                f"({', '.join(sorted(local))}): stop it, or work on a copy of the case"
+            )
+        params = question.parse(values).model_dump(mode="json", exclude_none=True)
+        path = question.path
+        for key in ("run", "round"):
+            if f"{{{key}}}" in path:
+                value = self._run(params.pop("run", None)) if key == "run" else params.pop(key)
+                path = path.replace(f"{{{key}}}", quote(str(value), safe=""))
+        headers = {"Accept": media_type}
+        if question.slow:
+            headers["Prefer"] = "wait=1"
+        if isinstance(params.get("trigger"), dict):
+            return self._request("POST", path, json=params, headers=headers)
+        query = {
+            key: ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            for key, value in params.items()
+        }
+        return self._request("GET", path, params=query, headers=headers)
+
+    def _run(self, wanted: str | None) -> str:
+        if wanted is not None:
+            return wanted
+        listed = self._request("GET", "/runs").json()["runs"]
+        return choose_run([run["run"] for run in listed], None)
+
+    def _wait(self, job: str, progress: Progress) -> httpx.Response:
+        path = job.removeprefix("/api/v1")
+        try:
+            while True:
+                state = self._request("GET", path).json()
+                progress(state.get("what") or state["question"], state["done"], state["total"])
+                if state["state"] in ("done", "failed", "cancelled"):
+                    return self._request("GET", f"{path}/result")
+                time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            self._request("DELETE", path)
+            raise
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, f"/api/v1{path}", **options)
+        except httpx.HTTPError as error:
+            raise UnreachableError(
+                f"{self.url} does not answer: {error}. Is `roundlog serve` running there?"
+            ) from error
+        if response.is_success:
+            return response
+        raise _remote_error(response)
+
+
+def _remote_error(response: httpx.Response) -> RemoteError:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    return RemoteError(
+        str(problem.get("detail") or f"the server answered {response.status_code}"),
+        exit_code=int(problem.get("exit_code", 1)),
+        hint=problem.get("hint"),
+        status=response.status_code,
+    )
+
+
+def is_url(source: Path | str) -> bool:
+    """Whether a source is a server's address rather than a directory."""
+    return urlsplit(str(source)).scheme in ("http", "https")
+
+
+@contextmanager
+def open_desk(
+    source: Path | str,
+    *,
+    token: str | None = None,
+    progress: Progress = silent,
+    ingest: bool = True,
+    fall_back: bool = True,
+) -> Iterator[LocalDesk | RemoteDesk]:
+    """A desk for a case directory or a server's URL.
+
+    Args:
+        token: For a server that asks for one.
+        progress: Told while the projection is brought up to date.
+        ingest: Whether to read what the log holds beyond the projection, first.
+        fall_back: Whether to ask the server that owns the case, where one does.
+
+    Raises:
+        CaseError: Not a case.
+        CaseBusyError: Another process owns it, and serves nowhere.
+    """
+    if is_url(source):
+        remote = RemoteDesk(str(source), token=token)
+        try:
+            yield remote
+        finally:
+            remote.close()
+        return
+    case = Case(source)
+    busy = case.current_owner()
+    if busy is not None and busy.address and fall_back:
+        with open_desk(busy.address, token=token) as desk:
+            yield desk
+        return
+    with case.own():
+        store = Store(case)
+        try:
+            if ingest:
+                read_log(case, store, progress)
+            yield LocalDesk(Records(case, store))
+        finally:
+            store.close()
+
+
+def read_log(case: Case, store: Store, progress: Progress) -> IngestSummary:
+    """Ingests what the case's own log holds beyond the projection."""
+
+    def tell(summary: IngestSummary) -> None:
+        progress("ingest", summary.done, summary.total)
+
+    return ingest_case(case, store=store, progress=tell)
+
+
+__all__ = [
+    "CaseBusyError",
+    "Desk",
+    "LocalDesk",
+    "RemoteDesk",
+    "RemoteError",
+    "UnreachableError",
+    "is_url",
+    "open_desk",
+    "read_log",
+]

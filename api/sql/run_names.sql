@@ -1,0 +1,2 @@
+-- Which runs does the case hold? One name a row.
+SELECT DISTINCT run FROM events ORDER BY run;

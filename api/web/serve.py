@@ -1,0 +1,175 @@
+"""How does one process own a case, ingest without end, and answer? And how does it stop?
+
+It binds first, so that `owner.json` names an address that works. On SIGTERM or SIGINT it takes no
+new request, lets running ones finish, drains ingest's batch, and exits 0, all within five seconds.
+"""
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from api.records import Records
+from api.web.app import make_app
+from api.web.jobs import Jobs
+from api.web.security import Guard, ServeError, is_address
+from api.web.state import Ingest, Ingesting, ServerState
+from ingest.service import ingest_case
+from ingest.store import Store
+from ingest.summary import IngestSummary
+from roundlog.case import Case
+
+logger = logging.getLogger(__name__)
+
+# Together below the five seconds that a stop may take; container runtimes kill after ten.
+# Answers in flight are documents of milliseconds. Ingest's batch is capped at 50 ms, and the rest
+# of its share is one DuckDB checkpoint. A job is cancelled when it next reports progress.
+REQUESTS_S = 2
+INGEST_S = 1.5
+JOBS_S = 0.5
+
+
+def serve_case(
+    case: Case,
+    guard: Guard,
+    *,
+    port: int,
+    source: str | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Owns the case and serves it until SIGTERM or SIGINT.
+
+    Args:
+        port: 0 takes a free one.
+        source: `kafka://HOST:PORT/TOPIC` to ingest from, besides the case's own log.
+        ready: Called with the address, once requests are answered.
+
+    Raises:
+        ServeError: The address cannot be bound, or would be reachable without a token.
+        CaseBusyError: Another process owns the case.
+    """
+    guard.check_bind()
+    with contextlib.closing(bind(guard.host, port)) as listener:
+        address = address_of(listener, guard.host)
+        with case.own(address), running(case, guard, from_log(case, source)) as state:
+            config = uvicorn.Config(
+                make_app(state),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=REQUESTS_S,
+                timeout_keep_alive=30,
+                lifespan="off",
+            )
+            server = _Server(config, state, lambda: ready(address) if ready else None)
+            server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def running(case: Case, guard: Guard, ingest: Callable[[Store], Ingest]) -> Iterator[ServerState]:
+    """A server's state with its threads at work; the caller owns the case."""
+    store = Store(case)
+    records = Records(case, store)
+    state = ServerState(records, Jobs(records), guard, Ingesting(ingest(store)))
+    state.ingesting.start()
+    try:
+        yield state
+    finally:
+        records.stopping.set()
+        drained = state.ingesting.stop(INGEST_S)
+        idle = state.jobs.close(JOBS_S)
+        if drained and idle:
+            store.close()
+        else:
+            # What was committed is durable; the next process reads on from the watermark.
+            logger.warning("ended while work was going on; nothing that was committed is lost")
+
+
+def from_log(case: Case, source: str | None) -> Callable[[Store], Ingest]:
+    """Ingest that follows the case's own log, and Kafka where it is named."""
+
+    def make(store: Store) -> Ingest:
+        def ingest(
+            progress: Callable[[IngestSummary], None], stop: threading.Event
+        ) -> IngestSummary:
+            options: dict[str, Any] = {} if source is None else {"source": source}
+            return ingest_case(
+                case, store=store, until_end=False, progress=progress, stop=stop, **options
+            )
+
+        return ingest
+
+    return make
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ServeError: The address is taken, or not ours.
+    """
+    family = socket.AF_INET6 if is_address(host) and ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        said = getattr(error, "strerror", None) or error
+        raise ServeError(
+            f"cannot listen on {host}:{port}: {said}. --port 0 takes a free port."
+        ) from error
+    return listener
+
+
+def address_of(listener: socket.socket, host: str) -> str:
+    """Where people on this machine reach the socket."""
+    port = listener.getsockname()[1]
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+    name = f"[{name}]" if ":" in name and not name.startswith("[") else name
+    return f"http://{name}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that tells when it is ready, and ends with 0 when it is asked to end."""
+
+    def __init__(
+        self, config: uvicorn.Config, state: ServerState, ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._state, self._ready = state, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again when it has stopped, which ends the process with
+        # the signal's code; supervisors take that for a crash.
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, self._asked_to_stop)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+        print("stopping: draining ingest and open requests", file=sys.stderr)
+        # Long answers look at this, and so do requests that wait for one.
+        self._state.records.stopping.set()
+        self.should_exit = True

@@ -1,0 +1,71 @@
+"""What does one server hold while it runs? The record, its jobs, its guard, and ingest's thread."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from api.records import Records
+from api.web.jobs import Jobs
+from api.web.recorders import Receiver
+from api.web.security import Guard
+from ingest.summary import IngestSummary
+from roundlog.errors import RoundlogError
+
+logger = logging.getLogger(__name__)
+
+Ingest = Callable[[Callable[[IngestSummary], None], threading.Event], IngestSummary]
+"""Reads the log until it is told to stop; called with a progress and a stop."""
+
+
+class Ingesting:
+    """The thread that reads the log for as long as a server runs."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._stop = threading.Event()
+        self._caught_up = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="roundlog-ingest", daemon=True)
+        self.summary = IngestSummary()
+        self.error: Exception | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """Asks it to finish its batch and waits so long; whether it has ended."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        def progress(summary: IngestSummary) -> None:
+            self.summary = summary
+
+        try:
+            self._ingest(progress, self._stop)
+        except RoundlogError as error:
+            self.error = error
+            logger.error("ingest has stopped: %s What was ingested can still be asked.", error)
+        except Exception as error:
+            self.error = error
+            logger.exception("ingest has stopped on an error of ours; what was ingested stays")
+
+
+@dataclass
+class ServerState:
+    """Everything that the routes reach."""
+
+    records: Records
+    jobs: Jobs
+    guard: Guard
+    ingesting: Ingesting
+    receiver: Receiver = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.receiver = Receiver(self.records)
