@@ -8,15 +8,19 @@ decided here.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from roundlog.errors import CaseBusyError, CaseError
-from roundlog.log.files import write_durably
+from roundlog.log.files import PART_SUFFIX, make_directory, try_lock, write_durably
 
 CASE_VERSION = "roundlog.case/1"
+
+# How often, 10 ms apart, an owner file is read that does not say yet who the owner is.
+OWNER_PATIENCE = 20
 
 
 class Case:
@@ -48,9 +52,10 @@ class Case:
         """Makes the directory a case where it is none yet; an existing case stays as it is."""
         path = Path(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
+            # Listed before the marker is looked for: another process may be making it one now.
+            others = [entry.name for entry in path.iterdir() if entry.suffix != PART_SUFFIX]
             if not (path / "case.json").exists():
-                others = [entry.name for entry in path.iterdir()]
                 if others:
                     raise CaseError(
                         f"{path} holds other files ({', '.join(sorted(others)[:3])}); choose an "
@@ -108,18 +113,24 @@ class Case:
 
         Raises:
             CaseBusyError: Another process owns it.
+            CaseError: The case is on a disk that cannot be written, or that knows no locks.
         """
-        file = self.owner.open("a+b")
         try:
+            file = self.owner.open("a+b")
+        except OSError as error:
+            raise CaseError(f"{self.owner} cannot be opened: {error.strerror}") from error
+        with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = not try_lock(file)
             except OSError as error:
-                raise self._busy(file) from error
+                raise CaseError(f"{self.owner} cannot be locked: {error.strerror}") from error
+            if held:
+                raise self._busy(file)
             _write_owner(file, {"pid": os.getpid(), "address": address})
-            yield
-            _write_owner(file, {})
-        finally:
-            file.close()
+            try:
+                yield
+            finally:
+                _write_owner(file, {})
 
     def current_owner(self) -> CaseBusyError | None:
         """Who owns the case now, as the error that `own` would raise; None if nobody does."""
@@ -133,12 +144,17 @@ class Case:
         return None
 
     def _busy(self, file: IO[bytes]) -> CaseBusyError:
-        try:
-            file.seek(0)
-            owner = json.loads(file.read())
-        except ValueError:
-            owner = {}
-        pid, address = owner.get("pid"), owner.get("address")
+        owner: object = None
+        for _ in range(OWNER_PATIENCE):
+            try:
+                file.seek(0)
+                owner = json.loads(file.read())
+            except ValueError:
+                time.sleep(0.01)  # the owner is between taking the lock and saying who it is
+            else:
+                break
+        known = owner if isinstance(owner, dict) else {}
+        pid, address = known.get("pid"), known.get("address")
         served = f"it serves at {address}; ask there" if address else "wait until it has ended"
         return CaseBusyError(
             f"{self.path} is owned by process {pid}; {served}. One process owns a case.",

@@ -15,6 +15,8 @@ The checksum finds damage; it proves nothing against a person. Digests and the l
 
 import hashlib
 import json
+import math
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +29,16 @@ HEADER = struct.Struct("<2sBBIIHHI")
 MAGIC = b"rl"
 LAYOUT_VERSION = 1
 
+# What a frame of this layout begins with: magic, version, flags.
+START = MAGIC + bytes((LAYOUT_VERSION, 0))
+
 HEAD_LIMIT = 65_535
 """Bytes; the head's length is a 16-bit field, so one giant JSON cannot stall a reader."""
 
 FRAME_LIMIT = 4_000_000
 """Bytes of a whole frame. Kafka's `max.message.bytes` (4,194,304) also counts batch overhead."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +59,27 @@ class Frame:
         return HEADER.size + len(self.head) + len(self.side) + len(self.origin)
 
 
+def check_size(frame: Frame) -> None:
+    """Whether the frame may be sent or stored at all.
+
+    Raises:
+        OversizedEventError: Head or origin above 65,535 bytes, or frame above 4,000,000.
+    """
+    if len(frame.head) > HEAD_LIMIT:
+        raise OversizedEventError(what="event head", size=len(frame.head), limit=HEAD_LIMIT)
+    if len(frame.origin) > HEAD_LIMIT:
+        raise OversizedEventError(what="event origin", size=len(frame.origin), limit=HEAD_LIMIT)
+    if len(frame) > FRAME_LIMIT:
+        raise OversizedEventError(what="event", size=len(frame), limit=FRAME_LIMIT)
+
+
 def encode_frame(frame: Frame) -> bytes:
     """The frame's bytes, as they go to Kafka or into a `heads` file.
 
     Raises:
-        OversizedEventError: Head above 65,535 bytes, or frame above 4,000,000.
+        OversizedEventError: As `check_size`.
     """
-    if len(frame.head) > HEAD_LIMIT:
-        raise OversizedEventError(what="event head", size=len(frame.head), limit=HEAD_LIMIT)
-    if len(frame) > FRAME_LIMIT:
-        raise OversizedEventError(what="event", size=len(frame), limit=FRAME_LIMIT)
+    check_size(frame)
     body = len(frame.head) + len(frame.side) + len(frame.origin)
     row = 0 if frame.row is None else frame.row + 1
     lengths = (len(frame.head), len(frame.origin), row)
@@ -121,11 +139,18 @@ def decode_frame(data: bytes | memoryview, offset: int = 0) -> tuple[Frame, int]
     return frame, end
 
 
+def claimed_end(data: bytes | memoryview, offset: int) -> int | None:
+    """Where the frame at `offset` says that it ends, unchecked; None if it is no frame at all."""
+    if len(data) - offset < HEADER.size or bytes(data[offset : offset + 4]) != START:
+        return None
+    return int(offset + HEADER.size + HEADER.unpack_from(data, offset)[3])
+
+
 def find_frame(data: bytes | memoryview, offset: int) -> int | None:
     """Offset of the next whole, checksummed frame at or after `offset`; None if there is none."""
-    haystack = bytes(data)
+    haystack = data if isinstance(data, bytes) else bytes(data)
     while True:
-        offset = haystack.find(MAGIC, offset)
+        offset = haystack.find(START, offset)
         if offset < 0:
             return None
         try:
@@ -152,7 +177,9 @@ def strict_json(data: bytes) -> Any:
     """Reads JSON as the standard means it, for input that other people wrote.
 
     Raises:
-        HeadError: Not UTF-8, not JSON, a duplicate key, NaN or an infinity.
+        HeadError: `reason` is `utf8`, `json`, `duplicate_key`, `not_finite` (NaN, an infinity, or
+            a number that becomes one), `integer` (outside 64 bits) or `surrogate` (half of a
+            UTF-16 pair, which no UTF-8 can hold).
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -166,14 +193,43 @@ def strict_json(data: bytes) -> Any:
     def refuse(constant: str) -> Any:
         raise HeadError("not_finite", f"{constant} is not JSON")
 
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise HeadError("not_finite", f"{text[:32]} is too large for a 64-bit float")
+        return number
+
+    def bounded(text: str) -> int:
+        # Length first: turning a million digits into an int takes minutes.
+        if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**63:
+            raise HeadError("integer", f"{text[:32]} does not fit a signed 64-bit integer")
+        return number
+
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise HeadError("utf8", f"not UTF-8: {error.reason} at byte {error.start}") from error
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        value = json.loads(
+            text,
+            object_pairs_hook=unique,
+            parse_constant=refuse,
+            parse_float=finite,
+            parse_int=bounded,
+        )
     except (json.JSONDecodeError, RecursionError) as error:
         raise HeadError("json", f"not JSON: {error}") from error
+    if _SURROGATE.search(text) and not _is_unicode(value):
+        raise HeadError("surrogate", "a string holds half of a UTF-16 surrogate pair")
+    return value
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def digest(*parts: bytes | memoryview) -> str:

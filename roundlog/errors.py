@@ -14,7 +14,10 @@ found, what that costs, and what to do.
      ├── LogError                 the log cannot be appended to or read
      │    ├── LogGapError         rounds are missing (exit 4)
      │    ├── LogLockedError      another process appends to this producer's log (exit 5)
-     │    └── BrokerError         Kafka is unreachable, or is not the cluster we knew (exit 5)
+     │    ├── AddressError        not kafka://HOST:PORT[,HOST:PORT]/TOPIC (exit 2)
+     │    ├── LostRangeError      offsets were deleted before they were read (exit 4)
+     │    └── BrokerError         Kafka is unreachable, or refuses (exit 5)
+     │         └── TopicReplacedError  not the cluster or topic that we knew (exit 5)
      ├── RecorderError            the recorder was used out of order
      ├── CaseError                not a case directory, or one this version cannot read
      │    └── CaseBusyError       another process owns the case (exit 5)
@@ -84,7 +87,7 @@ class DigestMismatchError(FoldError):
         self.model, self.expected, self.found = model, expected, found
         super().__init__(
             f"model {model} was rebuilt as {found[:16]}… but recorded as {expected[:16]}…; no "
-            f"model from {model} on can be trusted. Run `roundlog verify` to see which file changed."
+            f"model from {model} on can be trusted. Run `roundlog verify`: it names the file."
         )
 
 
@@ -112,10 +115,46 @@ class LogLockedError(LogError):
     exit_code = 5
 
 
+class AddressError(LogError):
+    """A text that does not name a topic on a broker."""
+
+    exit_code = 2
+
+
+class LostRangeError(LogError):
+    """Offsets that were to be read next are not in the topic any more.
+
+    Who goes on from `resume` accepts the loss, and should record it: it is a finding.
+    """
+
+    exit_code = 4
+
+    def __init__(self, *, partition: str, expected: int, earliest: int, end: int) -> None:
+        self.partition, self.expected = partition, expected
+        self.earliest, self.end = earliest, end
+        self.resume = earliest if expected < earliest else end
+        """Where reading can go on."""
+        if expected < earliest:
+            what = (
+                f"offsets {expected} to {earliest - 1} were deleted before they were read. Send "
+                f"these events again from the recorder's spool, and set the topic's retention.ms=-1"
+            )
+        else:
+            what = (
+                f"offset {expected} was to be read next, but the topic ends at {end}: it was "
+                f"truncated, and what is appended there now may differ from what was read before"
+            )
+        super().__init__(f"partition {partition}: {what}.")
+
+
 class BrokerError(LogError):
-    """Kafka is unreachable, or is not the cluster or topic that we knew."""
+    """Kafka is unreachable, or refuses what we ask."""
 
     exit_code = 5
+
+
+class TopicReplacedError(BrokerError):
+    """The topic of this name is another than before: deleted and made again, or elsewhere."""
 
 
 class RecorderError(RoundlogError):

@@ -5,11 +5,16 @@ W_t + delta differs bitwise from the W_{t+1} that the server really holds. Float
 makes that 1-2 % of the elements; without the patch a fold drifts away from the truth.
 Steps are applied one after the other, never summed first: float sums depend on order.
 
+Processors disagree about NaN payloads, and a training framework may have told its own to flush
+subnormal numbers to zero. So the patch also sets every element where either plays a part,
+whether this machine needs it or not: the fold gives the same bytes on every machine.
+
     patch = u32 count, count x u32 element index (ascending), raw bytes of those elements
 """
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +22,9 @@ from roundlog.errors import FoldError
 from roundlog.tensors import Array, Bytes, TensorSchema
 
 EMPTY_PATCH = struct.pack("<I", 0)
+
+Run = tuple[int, int, np.dtype[Any]]
+"""First byte, byte behind the last, and the dtype that the tensors between them share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,12 @@ def difference(before: Array, after: Array, schema: TensorSchema) -> Step:
     """The step that turns `before` into `after`, bit for bit.
 
     Args:
-        before: Model bytes, any shape and dtype of `schema.nbytes` bytes; same for `after`.
+        before: As `TensorSchema.as_bytes` takes it; same for `after`.
 
     Raises:
-        FoldError: A model is not as long as the schema says.
+        TensorSchemaError: A model is not as long, or not of the dtype, that the schema says.
     """
-    old, new = _bytes(before, schema), _bytes(after, schema)
+    old, new = schema.as_bytes(before), schema.as_bytes(after)
     delta = np.empty(schema.nbytes, dtype=np.uint8)
     indices: list[Array] = []
     values: list[bytes] = []
@@ -53,7 +61,11 @@ def difference(before: Array, after: Array, schema: TensorSchema) -> Step:
             np.subtract(b, a, out=d)
             landed = a + d
         word = np.dtype(f"<u{dtype.itemsize}")
-        wrong = np.flatnonzero(landed.view(word) != b.view(word))
+        differs = landed.view(word) != b.view(word)
+        if dtype.kind == "f":
+            for part in (a, b, d):
+                differs |= _depends_on_the_machine(part.view(word), dtype)
+        wrong = np.flatnonzero(differs)
         if wrong.size:
             indices.append((wrong + first).astype("<u4"))
             values.append(b[wrong].tobytes())
@@ -70,9 +82,11 @@ def apply_step(
 
     Args:
         model: Model bytes, shape (schema.nbytes,), writable.
+        patch: As laid out above; empty where the event has none.
 
     Raises:
-        FoldError: The delta is not as long as the model, or the patch is malformed.
+        FoldError: The delta is not as long as the model, or the patch is malformed. The model
+            is as it was.
     """
     change = np.frombuffer(delta, dtype=np.uint8)
     if change.size != schema.nbytes or model.size != schema.nbytes:
@@ -80,15 +94,22 @@ def apply_step(
             f"a delta of {change.size} bytes for a model of {model.size}; "
             f"the schema says {schema.nbytes}"
         )
+    runs = _runs(schema)
+    patches = _split_patch(patch, runs, schema) if len(patch) else []
     with np.errstate(all="ignore"):
-        for start, stop, dtype in _runs(schema):
+        for start, stop, dtype in runs:
             part = model[start:stop].view(dtype)
             np.add(part, change[start:stop].view(dtype), out=part)
-    if len(patch) > len(EMPTY_PATCH):
-        _apply_patch(model, patch, schema)
+    for (start, stop, dtype), (where, values) in zip(runs, patches, strict=False):
+        model[start:stop].view(dtype)[where] = values
 
 
-def _apply_patch(model: Bytes, patch: bytes | memoryview, schema: TensorSchema) -> None:
+def _split_patch(
+    patch: bytes | memoryview, runs: list[Run], schema: TensorSchema
+) -> list[tuple[Array, Array]]:
+    """For each run the indices inside it, and their values; everything is checked here."""
+    if len(patch) < len(EMPTY_PATCH):
+        raise FoldError(f"the patch is {len(patch)} bytes long, too short for its count")
     count = struct.unpack_from("<I", patch)[0]
     at = 4 + 4 * count
     if len(patch) < at:
@@ -96,21 +117,38 @@ def _apply_patch(model: Bytes, patch: bytes | memoryview, schema: TensorSchema) 
     indices = np.frombuffer(patch, dtype="<u4", count=count, offset=4).astype(np.int64)
     if count and int(indices.max()) >= schema.elements:
         raise FoldError(f"the patch sets element {int(indices.max())} of {schema.elements}")
+    if np.any(indices[1:] <= indices[:-1]):
+        raise FoldError("the patch names its elements out of order, or one of them twice")
+    found: list[tuple[Array, Array]] = []
     first = 0
-    for start, stop, dtype in _runs(schema):
-        part = model[start:stop].view(dtype)
-        mine = indices[(indices >= first) & (indices < first + part.size)]
-        need = mine.size * dtype.itemsize
+    for start, stop, dtype in runs:
+        size = (stop - start) // dtype.itemsize
+        low, high = np.searchsorted(indices, (first, first + size))
+        need = int(high - low) * dtype.itemsize
         if len(patch) < at + need:
             raise FoldError(f"the patch of {count} elements ends after {len(patch)} bytes")
-        part[mine - first] = np.frombuffer(patch, dtype=dtype, count=mine.size, offset=at)
+        values = np.frombuffer(patch[at : at + need], dtype=dtype)
+        found.append((indices[low:high] - first, values))
         at += need
-        first += part.size
+        first += size
     if at != len(patch):
         raise FoldError(f"{len(patch) - at} bytes are left over behind the patch")
+    return found
 
 
-def _runs(schema: TensorSchema) -> list[tuple[int, int, np.dtype[np.generic]]]:
+def _depends_on_the_machine(words: Array, dtype: np.dtype[Any]) -> Array:
+    """Which floats, given as unsigned words, are NaN or subnormal; in integers on purpose."""
+    kind = np.finfo(dtype)
+    word = words.dtype.type
+    magnitude = words & word((1 << (kind.bits - 1)) - 1)
+    infinity = word(((1 << kind.nexp) - 1) << kind.nmant)
+    # Zero wraps round to the largest word, so one comparison finds 1 ... 2^nmant - 1.
+    subnormal = (magnitude - word(1)) < word((1 << kind.nmant) - 1)
+    found: Array = (magnitude > infinity) | subnormal
+    return found
+
+
+def _runs(schema: TensorSchema) -> list[Run]:
     """Byte ranges that share a dtype, so that a uniform model is one numpy operation."""
     if schema.uniform is not None:
         return [(0, schema.nbytes, schema.uniform)]
@@ -118,10 +156,3 @@ def _runs(schema: TensorSchema) -> list[tuple[int, int, np.dtype[np.generic]]]:
         (start, start + spec.elements * spec.numpy.itemsize, spec.numpy)
         for spec, start in zip(schema.tensors, schema.offsets, strict=True)
     ]
-
-
-def _bytes(model: Array, schema: TensorSchema) -> Bytes:
-    flat = np.ascontiguousarray(model).reshape(-1).view(np.uint8)
-    if flat.size != schema.nbytes:
-        raise FoldError(f"a model of {flat.size} bytes; the schema says {schema.nbytes}")
-    return flat

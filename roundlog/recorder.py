@@ -9,11 +9,13 @@ thread that writes them durably; a slow disk or an absent broker fills the queue
 When the queue is full, events are left out and the hole is recorded as `recorder.gap`, unless
 the operator chose `on_error="raise"`: then the caller waits, and errors are raised.
 
-To Kafka, events are first spooled to segments on local disk and forwarded from there, so a
-broker that is away, or a server that is killed, costs nothing that was recorded.
+To Kafka (`kafka://HOST:PORT/TOPIC`), events are first spooled to segments on local disk and
+forwarded from there, so a broker that is away, or a server that is killed, costs nothing that was
+recorded. The Kafka client is loaded when the first event is sent, not with this module.
 """
 
 import logging
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +27,14 @@ from numpy.typing import NDArray
 from pydantic import JsonValue, ValidationError
 
 from roundlog.case import Case
-from roundlog.encoding import Frame, canonical_json, digest
-from roundlog.errors import OversizedEventError, RecorderError
+from roundlog.encoding import Frame, canonical_json, check_size, digest
+from roundlog.errors import (
+    HeadError,
+    LogError,
+    OversizedEventError,
+    RecorderError,
+    RoundlogError,
+)
 from roundlog.events import (
     ContinuityBreak,
     Event,
@@ -38,9 +46,11 @@ from roundlog.events import (
     parse_head,
 )
 from roundlog.fold import difference
+from roundlog.log.address import KafkaAddress, connector, is_kafka
+from roundlog.log.forward import CONNECT_S, Forwarder, default_spool, open_spool
 from roundlog.log.port import Entry
 from roundlog.log.segments import list_segments, scan_heads
-from roundlog.log.sink import Sink
+from roundlog.log.sink import QUEUE_BYTES, Sink
 from roundlog.log.writer import SegmentWriter
 from roundlog.tensors import Array, Bytes, TensorSchema
 
@@ -48,19 +58,36 @@ logger = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Event)
 OnError = Literal["warn", "raise"]
-TailBytes = bytes | memoryview | NDArray[Any]
+TailBytes = bytes | bytearray | memoryview | NDArray[Any]
+
+ENVELOPE = frozenset({"id", "source", "subject", "seq", "prev", "sha256", "tails"})
+COMPUTED = frozenset({"schema_digest", "pre_digest", "post_digest", "patched"})
+
+# A broker that restarts is back within 10 s; longer than this, the spool is the better place.
+DRAIN_S = 30.0
 
 
 class Recorder:
     """Records one run of one producer, into a case directory or through a spool to Kafka.
 
+    A run may be recorded in several pieces: `seq` and `prev` go on from what the directory, or the
+    spool, knows. Do not delete the spool of a run that goes on: its next recorder would count
+    from 0 again, and ingest would have to report its events as equivocation. (A program that
+    records the very same bytes again, as a simulation with its seed does, may: ingest drops
+    identical copies.)
+
     Args:
-        target: A case directory (made where it is missing).
+        target: A case directory (made where it is missing), or `kafka://HOST:PORT/TOPIC`.
         run: Name of the run; names a directory, so letters, digits, `.`, `_`, `-`.
         producer: Name of this server among those that record the run.
         on_error: `warn` never blocks and never raises in a round; `raise` waits and raises.
+        spool: To Kafka only: a directory that survives a restart of this server, by default
+            `${XDG_STATE_HOME:-~/.local/state}/roundlog/spool/` and the topic's address.
+        drain_s: To Kafka only: how long `close` waits for the broker, in seconds.
+        queue_bytes: Memory for events that are not on disk yet.
 
     Raises:
+        AddressError: The target begins with `kafka://` and is no address.
         LogLockedError: Another process records the same run and producer.
     """
 
@@ -71,17 +98,44 @@ class Recorder:
         run: str,
         producer: str = "server",
         on_error: OnError = "warn",
+        spool: Path | str | None = None,
+        drain_s: float = DRAIN_S,
+        queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self.run, self.producer, self.on_error = run, producer, on_error
-        directory = Case.create(target).segments / run / producer
-        writer = SegmentWriter(directory, run=run, producer=producer)
-        self._sink = Sink(writer, block=on_error == "raise")
+        self._drain_s = drain_s
+        self._forwarder: Forwarder | None = None
+        before: str | None = None
+        if is_kafka(target):
+            address = KafkaAddress.parse(str(target))
+            root = default_spool(address) if spool is None else Path(spool)
+            writer, end = open_spool(root, run, producer)
+            before = end.model_digest if end is not None else None
+            self._forwarder = Forwarder(
+                root,
+                run,
+                producer,
+                connect=connector(address, connect_s=CONNECT_S),
+                target=str(address),
+            )
+        else:
+            directory = Case.create(target).segments / run / producer
+            writer = SegmentWriter(directory, run=run, producer=producer)
+        self._directory = writer.directory
+        self._sink = Sink(
+            writer,
+            block=on_error == "raise",
+            limit=queue_bytes,
+            written=self._forwarder.wake if self._forwarder is not None else lambda: None,
+        )
         self._seq, self._prev = writer.next_seq, writer.last_digest
         self._schema: TensorSchema | None = None
         self._model: Bytes | None = None
-        self._digest: str | None = _last_model_digest(directory) if self._seq else None
+        self._digest: str | None = _last_model_digest(self._directory) or before
         self._next_round: int | None = None
         self._lost_from: int | None = None
+        self._closed = False
+        self._one_at_a_time = threading.RLock()
 
     def record(
         self,
@@ -100,23 +154,32 @@ class Recorder:
             fields: The fields of `kind`.
 
         Raises:
-            RecorderError: A field is missing, unknown or out of its domain.
+            RecorderError: A field is missing, unknown or out of its domain, or the recorder was
+                closed.
             OversizedEventError: The event does not fit a frame.
             LogError: With `on_error="raise"`, what the log said.
         """
-        if self._lost_from is not None and not issubclass(kind, RecorderGap | ModelGenesis):
-            self._count_lost()
-            return
-        try:
-            entry = self._entry(kind, time, tails or {}, erasable, fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise RecorderError(f"{kind.__name__}.{where}: {first['msg']}") from error
-        if self._sink.put(entry):
-            self._seq, self._prev = self._seq + 1, digest(entry.frame.head)
-        else:
-            self._count_lost()
+        if own := sorted(ENVELOPE & fields.keys()):
+            raise RecorderError(f"{kind.__name__}.{own[0]}: the recorder fills this in itself")
+        with self._one_at_a_time:  # `seq` and `prev` are one chain, whichever thread records
+            if self._closed:
+                raise RecorderError(
+                    f"{kind.__name__} after close(): open another recorder to record more"
+                )
+            if self._lost_from is not None and not issubclass(kind, RecorderGap | ModelGenesis):
+                self._count_lost()
+                return
+            try:
+                entry = self._entry(kind, time, tails or {}, erasable, fields)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                where = ".".join(str(part) for part in first["loc"]) or "event"
+                raise RecorderError(f"{kind.__name__}.{where}: {first['msg']}") from error
+            check_size(entry.frame)
+            if self._sink.put(entry):
+                self._seq, self._prev = self._seq + 1, digest(entry.frame.head)
+            else:
+                self._count_lost()
 
     def genesis(
         self,
@@ -139,14 +202,36 @@ class Recorder:
             model: W_t, any shape, `schema.nbytes` bytes.
             texts: Words for people: `vocabulary` (one a token) and `labels` (one a class).
             round: t of this model.
+
+        Raises:
+            RecorderError: A field is wrong. Nothing is known of the model then; call it again.
+            TensorSchemaError: The model is not what the schema says.
         """
+        weights = schema.as_bytes(model).copy()
         before = self._digest
-        self._schema = schema
-        self._model = np.ascontiguousarray(model).reshape(-1).view(np.uint8).copy()
-        self._digest = schema.model_digest(self._model)
+        self._schema, self._model = schema, weights
+        self._digest = schema.model_digest(weights)
         self._next_round = round
         if before == self._digest:
             return
+        try:
+            self._record_start(before, architecture, config or {}, texts or {}, quantiser, time)
+        except RoundlogError:
+            self._schema, self._model, self._digest = None, None, before
+            raise
+
+    def _record_start(
+        self,
+        before: str | None,
+        architecture: str,
+        config: Mapping[str, JsonValue],
+        texts: Mapping[str, JsonValue],
+        quantiser: Mapping[str, JsonValue] | None,
+        time: datetime | None,
+    ) -> None:
+        schema, round = self._schema, self._next_round
+        if schema is None or round is None:
+            raise RecorderError("no model to record: genesis() comes first")
         if before is not None:
             self.record(
                 ContinuityBreak,
@@ -163,7 +248,7 @@ class Recorder:
             layout=schema,
             digest=schema.digest,
             architecture=architecture,
-            config=dict(config or {}),
+            config=dict(config),
         )
         self._record_model(round, dict(quantiser or {}), time)
 
@@ -183,39 +268,51 @@ class Recorder:
             model: W_{t+1}, any shape, `schema.nbytes` bytes. It is copied.
             round: t.
             stratum_counts: Devices of each stratum in the cohort, in the order of `run.opened`.
-            fields: Further fields of `RoundCommitted`, such as `aggregate_norm` or `server`.
+            fields: Further fields of `RoundCommitted`, such as `aggregate_norm` or `server`. What
+                is not finite is left out, since a model that diverges must not stop its server.
 
         Raises:
-            RecorderError: `genesis` was not called before, or a field is wrong.
+            RecorderError: `genesis` was not called before, or a field is wrong. Nothing was
+                recorded: call it again with the same model.
+            TensorSchemaError: The model is not what the schema says.
+            OversizedEventError: With `on_error="raise"`, a delta that no frame holds.
         """
         if self._schema is None or self._model is None or self._digest is None:
             raise RecorderError("commit() before genesis(): the recorder must know W_0 first")
         schema = self._schema
-        after = np.ascontiguousarray(model).reshape(-1).view(np.uint8)
-        step = difference(self._model, after, schema)
+        after = schema.as_bytes(model).copy()
         post = schema.model_digest(after)
-        pre, self._digest, self._model = self._digest, post, after.copy()
-        if self._lost_from is not None and not self._recover_from_loss(round, pre, time):
+        if self._lost_from is not None:
+            self._model, self._digest, self._next_round = after, post, round + 1
+            self._recover_from_loss(round + 1, time)
             return
-        self._next_round = round
+        step = difference(self._model, after, schema)
         tails: dict[str, TailBytes] = {"delta": step.delta, "patch": step.patch}
         if stratum_counts is not None:
-            tails["strata"] = np.ascontiguousarray(stratum_counts, dtype="<u4")
-        if "delta_norm" not in fields:
-            fields["delta_norm"] = _norm(step.delta, schema)
-        self.record(
-            RoundCommitted,
-            time=time,
-            tails=tails,
-            round=round,
-            cohort_size=cohort_size,
-            schema_digest=schema.digest,
-            pre_digest=pre,
-            post_digest=post,
-            patched=step.patched,
-            **fields,
-        )
-        self._next_round = round + 1
+            tails["strata"] = _counts(stratum_counts)
+        if own := sorted(COMPUTED & fields.keys()):
+            raise RecorderError(f"RoundCommitted.{own[0]}: the recorder computes this itself")
+        facts = {"delta_norm": _norm(step.delta, schema), **fields}
+        self._next_round = round
+        try:
+            self.record(
+                RoundCommitted,
+                time=time,
+                tails=tails,
+                round=round,
+                cohort_size=cohort_size,
+                schema_digest=schema.digest,
+                pre_digest=self._digest,
+                post_digest=post,
+                patched=step.patched,
+                **{name: _finite(value) for name, value in facts.items()},
+            )
+        except OversizedEventError as error:
+            if self.on_error == "raise":
+                raise
+            logger.error("round %d is left out: %s", round, error)
+            self._count_lost()
+        self._model, self._digest, self._next_round = after, post, round + 1
 
     def flush(self) -> None:
         """Waits until everything recorded so far is durable.
@@ -228,10 +325,39 @@ class Recorder:
     def close(self) -> None:
         """Makes everything durable, seals the open segment and gives the lock back.
 
+        To Kafka it also waits, at most `drain_s`, until the broker has acknowledged everything.
+
         Raises:
             LogError: With `on_error="raise"`, what the log said last.
+            BrokerError: With `on_error="raise"`: where the events lie that were not sent.
         """
-        self._sink.close(raise_errors=self.on_error == "raise")
+        if self._closed:
+            return
+        try:
+            if self._lost_from is not None and self._next_round is not None:
+                self._tell_last_loss(self._next_round)
+            self._closed = True
+            self._sink.close(raise_errors=self.on_error == "raise")
+        finally:
+            self._close_forwarder()
+
+    def _tell_last_loss(self, next_round: int) -> None:
+        """No round came any more after which the hole could be recorded; so it is recorded now."""
+        try:
+            self._sink.flush()
+        except LogError:
+            return
+        self._recover_from_loss(next_round, None)
+
+    def _close_forwarder(self) -> None:
+        if self._forwarder is None:
+            return
+        try:
+            self._forwarder.close(self._drain_s, model_digest=self._digest)
+        except LogError as error:
+            if self.on_error == "raise":
+                raise
+            logger.error("%s", error)
 
     def __enter__(self) -> Self:
         return self
@@ -254,6 +380,8 @@ class Recorder:
     ) -> Entry:
         if unknown := set(tails) - kind.tail_names:
             raise RecorderError(f"{kind.__name__} has no tail named {sorted(unknown)}")
+        if absent := erasable - set(tails):
+            raise RecorderError(f"{kind.__name__}: erasable names no tail: {sorted(absent)}")
         parts = {name: _raw(data) for name, data in tails.items()}
         covered = [part for name, part in parts.items() if name not in erasable]
         event = kind(
@@ -300,37 +428,67 @@ class Recorder:
                 self._lost_from,
             )
 
-    def _recover_from_loss(self, round: int, pre: str, time: datetime | None) -> bool:
-        """After a loss: record the hole and the whole model, so that rebuilding can go on."""
+    def _is_losing(self) -> bool:
+        return self._lost_from is not None
+
+    def _recover_from_loss(self, next_round: int, time: datetime | None) -> None:
+        """Records the hole and the whole model, so that rebuilding can go on from `next_round`."""
         if self._schema is None or not self._sink.has_room():
-            return False
+            return
         lost_from, self._lost_from = self._lost_from, None
         self.record(
             RecorderGap,
             time=time,
             reason="the recorder's queue was full",
             expected=lost_from,
-            got=round + 1,
+            got=next_round,
         )
-        self._record_model(round + 1, {}, time)
-        self._next_round = round + 1
-        return False
+        if self._is_losing():  # there was no room for it after all
+            self._lost_from = lost_from
+            return
+        self._record_model(next_round, {}, time)
 
 
 def _raw(data: TailBytes) -> bytes | memoryview:
-    if isinstance(data, bytes | memoryview):
+    if isinstance(data, bytes):
         return data
-    if data.dtype.byteorder == ">":
-        data = data.astype(data.dtype.newbyteorder("<"))
-    return memoryview(np.ascontiguousarray(data).reshape(-1).view(np.uint8))
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)  # a view may count elements, and a bytearray may change
+    little = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8).data
+
+
+def _counts(counts: Array) -> Array:
+    """Counts as they stand in the `strata` tail, which holds unsigned 32-bit integers."""
+    try:
+        with np.errstate(invalid="ignore"):
+            packed = np.asarray(counts).astype("<u4")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RecorderError(f"RoundCommitted.strata: not counts: {error}") from error
+    if not np.array_equal(packed, np.asarray(counts)):
+        raise RecorderError(
+            "RoundCommitted.strata: counts are whole numbers from 0 to 4,294,967,295; recording "
+            "these would change them"
+        )
+    return packed
+
+
+def _finite(value: Any) -> Any:
+    """The value, None where it is NaN or infinite, and without such entries where it is a dict."""
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: part for key, item in value.items() if (part := _finite(item)) is not None}
+    return value
 
 
 def _norm(delta: bytes, schema: TensorSchema) -> float | None:
     if schema.uniform is None or schema.uniform.kind != "f":
         return None
-    values = np.frombuffer(delta, dtype=schema.uniform)
+    # In float64: squares of float16 overflow at 256, those of float32 at 1e19.
+    values = np.frombuffer(delta, dtype=schema.uniform).astype(np.float64)
     with np.errstate(all="ignore"):
-        norm = float(np.sqrt(np.vdot(values, values).astype(np.float64)))
+        norm = float(np.sqrt(np.vdot(values, values)))
     return norm if np.isfinite(norm) else None
 
 
@@ -340,7 +498,10 @@ def _last_model_digest(directory: Path) -> str | None:
         for stored in reversed(list(scan_heads(segment.heads.read_bytes()))):
             if stored.frame is None:
                 continue
-            event = parse_head(stored.frame.head)
+            try:
+                event = parse_head(stored.frame.head)
+            except HeadError:
+                continue
             if isinstance(event, RoundCommitted):
                 return event.post_digest
             if isinstance(event, ModelGenesis):

@@ -4,10 +4,19 @@ Attribute names are those of CloudEvents 1.0. Order is `seq` (dense per producer
 and the `prev` chain; `time` is for people and orders nothing.
 """
 
-from datetime import datetime
-from typing import Annotated, Any, ClassVar
+import math
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from roundlog.encoding import digest
 
@@ -18,12 +27,33 @@ EMPTY_DIGEST = digest(b"")
 
 INT64_MAX = 2**63 - 1
 
+SEQ_LIMIT = 2**31
+"""Events of one producer in one run. An offset of the embedded log holds a `seq` in its upper
+half, and must fit the signed 64 bits of a database column."""
+
 # Names become directory and file names, so they may not hold a separator or begin with a dot.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Count = Annotated[int, Field(ge=0, le=INT64_MAX)]
-JsonObject = dict[str, JsonValue]
+
+
+def _portable(value: JsonValue) -> JsonValue:
+    """Refuses numbers that JSON, or a reader in another language, would change silently."""
+    if isinstance(value, dict):
+        for item in value.values():
+            _portable(item)
+    elif isinstance(value, list):
+        for item in value:
+            _portable(item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not JSON")
+    elif isinstance(value, int) and not -INT64_MAX - 1 <= value <= INT64_MAX:
+        raise ValueError(f"{value} does not fit a signed 64-bit integer")
+    return value
+
+
+JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_portable)]
 
 
 class Record(BaseModel):
@@ -50,7 +80,7 @@ class Tail(Record):
 class Event(Record):
     """One fact in the past tense, by one producer, about one run."""
 
-    type: str
+    type: Annotated[str, StringConstraints(min_length=1, max_length=256)]
     """`fl.` + name + `.v` + version."""
 
     specversion: str = Field(default="1.0", pattern=r"^1\.0$")
@@ -65,13 +95,15 @@ class Event(Record):
     subject: Name
     """The run that this is about."""
 
-    time: datetime
+    time: AwareDatetime
     """When, by the producer's clock. For people; it orders nothing."""
 
-    dataschema: str = ""
+    dataschema: str = Field(
+        default_factory=lambda known: f"urn:roundlog:{known['type']}", max_length=512
+    )
     """URN of the schema of this type and version; filled in where it is left out."""
 
-    seq: Count
+    seq: Annotated[int, Field(ge=0, lt=SEQ_LIMIT)]
     """The producer's count of its events in this run, from 0, without holes."""
 
     prev: Digest
@@ -86,19 +118,23 @@ class Event(Record):
     tail_names: ClassVar[frozenset[str]] = frozenset()
     """The tails that this kind may carry."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in_the_schema(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "dataschema" not in data and "type" in cls.model_fields:
-            kind = data.get("type", cls.model_fields["type"].default)
-            return {**data, "dataschema": f"urn:roundlog:{kind}"}
-        return data
-
     @model_validator(mode="after")
     def _id_says_what_the_fields_say(self) -> "Event":
         if self.id != f"{self.subject}/{self.source}/{self.seq}":
             raise ValueError(f"id {self.id!r} is not {self.subject}/{self.source}/{self.seq}")
         return self
+
+    @model_validator(mode="after")
+    def _tails_are_this_kinds_own(self) -> "Event":
+        names = [tail.name for tail in self.tails]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two tails have one name: {names}")
+        if unknown := self._tails_out_of_place(set(names)):
+            raise ValueError(f"{self.name} has no tail named {sorted(unknown)}")
+        return self
+
+    def _tails_out_of_place(self, names: set[str]) -> set[str]:
+        return names - self.tail_names
 
     @property
     def run(self) -> str:
@@ -126,3 +162,6 @@ class UnknownEvent(Event):
     """An event of a type or version that this program does not know: stored, never dropped."""
 
     model_config = ConfigDict(extra="allow")
+
+    def _tails_out_of_place(self, names: set[str]) -> set[str]:
+        return set()  # whatever that version may carry

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from roundlog.events.base import Count, Digest, Event, JsonObject, Label
+from roundlog.events.base import INT64_MAX, Count, Digest, Event, JsonObject, Label
 
 
 class ProbesPublished(Event):
@@ -31,7 +31,7 @@ class ProbesPublished(Event):
     n: Count
     """Inputs in the set."""
 
-    width: int = Field(gt=0)
+    width: int = Field(gt=0, le=INT64_MAX)
     """Tokens (or features) an input."""
 
     about: JsonObject = {}

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from roundlog.events.base import Count, Digest, Event, JsonObject, Label, Record
+from roundlog.events.base import INT64_MAX, Count, Digest, Event, JsonObject, Label, Record
 from roundlog.tensors import TensorSchema
 
 
@@ -86,7 +86,7 @@ class RoundCommitted(Event):
     attempt: Count = 0
     """Failed attempts at this round before it succeeded."""
 
-    cohort_size: int = Field(gt=0)
+    cohort_size: int = Field(gt=0, le=INT64_MAX)
     """Devices inside the mean, after dropouts; not the number that was sampled."""
 
     weight: float | None = Field(default=None, gt=0)

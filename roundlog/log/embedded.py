@@ -6,12 +6,16 @@ may read while one appends.
 """
 
 import mmap
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from roundlog.encoding import FRAME_LIMIT, Frame
+from roundlog.encoding import FRAME_LIMIT, Frame, check_size
+from roundlog.errors import LogError
 from roundlog.log.port import RAW_LIMIT, Entry, Record, Recovery
 from roundlog.log.segments import Segment, Stored, delta_bytes, list_segments, scan_heads
 from roundlog.log.writer import SegmentWriter, is_being_written
@@ -20,6 +24,9 @@ OFFSET_BITS = 32
 
 # A reader that finds nothing looks again this often; a round comes every few minutes.
 POLL_S = 0.02
+
+# Read from a heads file at once: some thousand events of the reference model.
+WINDOW_BYTES = 1 << 20
 
 
 def offset_of(first_seq: int, byte: int) -> int:
@@ -67,17 +74,27 @@ class EmbeddedLog:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """As the port says; takes the locks of the producers it appends for."""
-        touched: dict[str, SegmentWriter] = {}
         for entry in entries:
-            partition = f"{entry.event.run}/{entry.event.producer}"
-            if partition not in self._writers:
-                self._writers[partition] = SegmentWriter(
-                    self.root / partition, run=entry.event.run, producer=entry.event.producer
-                )
-            touched[partition] = self._writers[partition]
-            touched[partition].append(entry)
-        for writer in touched.values():
-            writer.flush()
+            check_size(entry.frame)
+        touched: dict[str, SegmentWriter] = {}
+        try:
+            for entry in entries:
+                partition = f"{entry.event.run}/{entry.event.producer}"
+                if partition not in self._writers:
+                    self._writers[partition] = SegmentWriter(
+                        self.root / partition, run=entry.event.run, producer=entry.event.producer
+                    )
+                touched[partition] = self._writers[partition]
+                touched[partition].append(entry)
+            for writer in touched.values():
+                writer.flush()
+        except LogError:
+            # What is on disk decides: the next append opens these again, and recovers.
+            for partition, writer in touched.items():
+                del self._writers[partition]
+                with suppress(LogError):
+                    writer.close(seal=False)
+            raise
 
     def read(
         self,
@@ -147,16 +164,18 @@ class EmbeddedLog:
 
     def close(self) -> None:
         """Seals nothing: a log is reopened and appended to; see `seal`."""
-        for writer in self._writers.values():
-            writer.close(seal=False)
-        self._writers.clear()
         self._vecs.clear()
+        self._close(seal=False)
 
     def seal(self) -> None:
         """Seals every open segment of the producers this log has appended for, and closes."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        self._close(seal=True)
+
+    def _close(self, *, seal: bool) -> None:
+        with ExitStack() as stack:  # every lock is given back, whichever writer fails
+            for writer in self._writers.values():
+                stack.callback(writer.close, seal=seal)
+            self._writers.clear()
 
     def _walk(self, partition: str, position: int) -> Iterator[Record]:
         segments = list_segments(self.root / partition)
@@ -171,34 +190,22 @@ class EmbeddedLog:
     def _walk_segment(
         self, partition: str, segment: Segment, start: int, following: Segment | None
     ) -> Iterator[Record]:
-        with segment.heads.open("rb") as file:
-            file.seek(start)
-            data = file.read()
+        # Asked before the bytes are read: what a writer adds and seals in between must not pass
+        # for a torn tail that will never be completed.
         closed = following is not None or segment.sealed
-        for stored in scan_heads(data):
-            last = stored.end == len(data)
-            if stored.frame is None and last and not closed:
-                return
-            at = Stored(
-                start + stored.offset,
-                start + stored.end,
-                stored.frame,
-                stored.reason,
-                stored.detail,
-            )
-            if stored.frame is None:
-                record = self._damaged(
-                    partition, segment, at, data[stored.offset : stored.offset + RAW_LIMIT]
-                )
-            else:
-                record = self._whole(partition, segment, at, stored.frame)
-            yield record
+        with segment.heads.open("rb") as file:
+            for stored, raw, last in _scan_file(file, start):
+                if stored.frame is not None:
+                    yield self._whole(partition, segment, stored, stored.frame)
+                elif closed or not last:
+                    yield self._damaged(partition, segment, stored, raw)
 
     def _whole(self, partition: str, segment: Segment, at: Stored, frame: Frame) -> Record:
         delta = None
         reason = detail = ""
         if frame.row is not None:
-            delta = self._vec(partition, segment, frame).row(frame.row)
+            vec = self._vec(partition, segment, frame)
+            delta = vec.row(frame.row) if vec is not None else None
             if delta is None:
                 reason, detail = "vec_row", f"{segment.vec.name} has no row {frame.row}"
         return Record(
@@ -212,12 +219,15 @@ class EmbeddedLog:
             detail=detail,
         )
 
-    def _vec(self, partition: str, segment: Segment, frame: Frame) -> _Vec:
+    def _vec(self, partition: str, segment: Segment, frame: Frame) -> _Vec | None:
         key = (partition, segment.first_seq)
         if key not in self._vecs:
+            size = delta_bytes(frame)
+            if not size:
+                return None  # an unreadable head; the next one may know how long a row is
             # One map a partition is enough: readers go forward through the segments.
             self._vecs = {k: v for k, v in self._vecs.items() if k[0] != partition}
-            self._vecs[key] = _Vec(segment.vec, delta_bytes(frame))
+            self._vecs[key] = _Vec(segment.vec, size)
         return self._vecs[key]
 
     def _damaged(self, partition: str, segment: Segment, at: Stored, raw: bytes) -> Record:
@@ -231,3 +241,33 @@ class EmbeddedLog:
             reason=at.reason,
             detail=f"{segment.heads.name} byte {at.offset}: {at.detail}",
         )
+
+
+def _scan_file(file: IO[bytes], start: int) -> Iterator[tuple[Stored, bytes, bool]]:
+    """`scan_heads` over a file in windows, from the byte `start` on.
+
+    Heads files of large models are tens of megabytes, and a reader takes a few events a call.
+
+    Returns:
+        The stretch (its offsets those of the file), the first bytes of a damaged one, and
+        whether it ends where the file ended when the scan began.
+    """
+    size = os.fstat(file.fileno()).st_size
+    window = WINDOW_BYTES
+    while start < size:
+        file.seek(start)
+        data = file.read(min(window, size - start))
+        if not data:
+            return  # a producer came back and cut its torn tail off
+        to_the_end = start + len(data) >= size
+        used = 0
+        for at in scan_heads(data):
+            if at.frame is None and not to_the_end:
+                break  # cut by the window, or damaged: more bytes will tell
+            kept = min(at.end, at.offset + RAW_LIMIT)
+            raw = data[at.offset : kept] if at.frame is None else b""
+            moved = Stored(start + at.offset, start + at.end, at.frame, at.reason, at.detail)
+            yield moved, raw, to_the_end and at.end == len(data)
+            used = at.end
+        start += used
+        window = WINDOW_BYTES if used else 4 * window

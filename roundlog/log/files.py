@@ -2,10 +2,19 @@
 
 import fcntl
 import os
+import threading
+import time
 from pathlib import Path
 from typing import IO
 
-from roundlog.errors import LogLockedError
+from roundlog.errors import LogError, LogLockedError
+
+PART_SUFFIX = ".part"
+"""How a file ends that is being written; what is left of one after a crash may be deleted."""
+
+# Whoever asks if a lock is held takes it shared for some microseconds, and an owner that was
+# killed lets go only when the kernel has taken it apart. Neither shall look like an owner.
+LOCK_PATIENCE_S = 0.25
 
 
 def lock_file(path: Path) -> IO[bytes]:
@@ -13,17 +22,38 @@ def lock_file(path: Path) -> IO[bytes]:
 
     Raises:
         LogLockedError: Another process holds it.
+        LogError: The file cannot be made, or its file system knows no locks.
     """
-    file = path.open("ab")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = path.open("ab")
     except OSError as error:
+        raise LogError(f"{path} cannot be opened: {error.strerror}") from error
+    try:
+        held = not try_lock(file)
+    except OSError as error:
+        file.close()
+        raise LogError(f"{path} cannot be locked: {error.strerror}; use a local disk") from error
+    if held:
         file.close()
         raise LogLockedError(
             f"another process appends to {path.parent}; two producers need two names "
             f"(`producer=`), or wait until the other has closed"
-        ) from error
+        )
     return file
+
+
+def try_lock(file: IO[bytes]) -> bool:
+    """Takes the exclusive lock of an open file; False where another process holds it."""
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def is_locked(path: Path) -> bool:
@@ -38,14 +68,33 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def make_directory(path: Path) -> None:
+    """Makes a directory and its parents so that they are still there after a power loss."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_directory(folder.parent)
+
+
+def write_all(file: IO[bytes], data: bytes | memoryview) -> None:
+    """Writes to an unbuffered file, which may take only a part of what it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Writes a small file so that after a crash it is there whole, or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}{PART_SUFFIX}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 

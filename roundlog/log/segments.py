@@ -9,6 +9,8 @@ A sealed segment never changes; its seal holds the RFC 6962 root over the exact 
 the digest of the seal before it. Reading never repairs anything.
 """
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from roundlog.encoding import Frame, canonical_json, decode_frame, find_frame
+from roundlog.encoding import Frame, canonical_json, claimed_end, decode_frame, find_frame
 from roundlog.errors import FrameError, HeadError, LogError
 from roundlog.events import parse_head
 
 EVENTS_PER_SEGMENT = 1024
+
+# Exactly what `Segment` writes, so that no two names stand for one segment.
+_HEADS_NAME = re.compile(r"([0-9]{12}|[1-9][0-9]{12,18})\.heads")
 
 
 class Seal(BaseModel):
@@ -94,8 +99,13 @@ class Segment:
 
 def list_segments(directory: Path) -> list[Segment]:
     """The segments of one run and producer, oldest first."""
-    found = [path for path in directory.glob("*.heads") if path.stem.isdigit()]
-    return [Segment(directory, int(path.stem)) for path in sorted(found)]
+    try:
+        names = [entry.name for entry in os.scandir(directory)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    # By number, not by name: a `seq` may have more digits than the name's twelve.
+    seqs = sorted(int(match[1]) for name in names if (match := _HEADS_NAME.fullmatch(name)))
+    return [Segment(directory, seq) for seq in seqs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +128,26 @@ def scan_heads(data: bytes | memoryview, offset: int = 0) -> Iterator[Stored]:
         try:
             frame, end = decode_frame(data, offset)
         except FrameError as error:
-            next_frame = find_frame(data, offset + 1)
-            end = len(data) if next_frame is None else next_frame
+            end = _end_of_damage(data, offset)
             yield Stored(offset, end, None, error.reason, str(error))
         else:
             yield Stored(offset, end, frame)
         offset = end
+
+
+def _end_of_damage(data: bytes | memoryview, offset: int) -> int:
+    # Where the frame's own length leads to a whole frame, it is believed: the damaged bytes may
+    # hold something that looks like a frame, and that must not be read as an event.
+    claimed = claimed_end(data, offset)
+    if claimed is not None:
+        try:
+            decode_frame(data, claimed)
+        except FrameError:
+            pass
+        else:
+            return claimed
+    next_frame = find_frame(data, offset + 1)
+    return len(data) if next_frame is None else next_frame
 
 
 def delta_bytes(frame: Frame) -> int:

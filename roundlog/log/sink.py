@@ -8,6 +8,7 @@ cost of fdatasync is shared by however many events came meanwhile.
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from roundlog.errors import LogError
 from roundlog.log.port import Entry
@@ -25,10 +26,24 @@ GATHER_S = 0.05
 
 
 class Sink:
-    """Feeds one segment writer from a thread of its own."""
+    """Feeds one segment writer from a thread of its own.
 
-    def __init__(self, writer: SegmentWriter, *, block: bool, limit: int = QUEUE_BYTES) -> None:
+    Args:
+        block: Whether a caller waits for room.
+        limit: Bytes of the queue.
+        written: Called from the thread whenever a batch has become durable.
+    """
+
+    def __init__(
+        self,
+        writer: SegmentWriter,
+        *,
+        block: bool,
+        limit: int = QUEUE_BYTES,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
         self._writer, self._block, self._limit = writer, block, limit
+        self._tell_written = written
         self._queue: deque[Entry] = deque()
         self._bytes = 0
         self._put, self._written = 0, 0
@@ -55,6 +70,8 @@ class Sink:
         """
         size = len(entry.frame)
         with self._changed:
+            if self._closing:
+                raise LogError("the recorder is closed; open another one to record more")
             if self._block:
                 self._changed.wait_for(lambda: self._error or self._bytes < self._limit)
                 if self._error is not None:
@@ -117,13 +134,21 @@ class Sink:
                 for entry in batch:
                     self._writer.append(entry)
                 self._writer.flush()
-            except LogError as error:
+            except Exception as error:  # whatever it is: nobody may wait for a dead thread
                 logger.error("recording stopped: %s", error)
+                known = (
+                    error
+                    if isinstance(error, LogError)
+                    else LogError(f"recording ended: {error!r}")
+                )
+                if known is not error:
+                    known.__cause__ = error
                 with self._changed:
-                    self._error = error
+                    self._error = known
                     self._changed.notify_all()
                 return
             with self._changed:
                 self._written += len(batch)
                 self._bytes -= sum(len(entry.frame) for entry in batch)
                 self._changed.notify_all()
+            self._tell_written()

@@ -5,21 +5,29 @@ kill -9 and power loss; what was only appended may be lost, and was acknowledged
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from roundlog.encoding import Frame, digest, encode_frame
+from roundlog.encoding import Frame, check_size, digest, encode_frame
 from roundlog.errors import HeadError, LogError
 from roundlog.events import NO_DIGEST, parse_head
 from roundlog.ledger.merkle import MerkleTree
-from roundlog.log.files import is_locked, lock_file, sync_directory, write_durably
+from roundlog.log.files import (
+    PART_SUFFIX,
+    is_locked,
+    lock_file,
+    make_directory,
+    sync_directory,
+    write_all,
+    write_durably,
+)
 from roundlog.log.port import Entry, Recovery
 from roundlog.log.segments import (
     EVENTS_PER_SEGMENT,
     Seal,
     Segment,
-    Stored,
     delta_bytes,
     list_segments,
     scan_heads,
@@ -31,6 +39,9 @@ BUFFER_BYTES = 1 << 20
 
 LOCK_NAME = ".lock"
 
+# As `roundlog.events.base.Name`, before there is an event to refuse.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
 
 @dataclass(slots=True)
 class _Open:
@@ -39,14 +50,14 @@ class _Open:
     segment: Segment
     heads: IO[bytes]
     vec: IO[bytes]
-    last_seq: int
+    last_seq: int = -1
     count: int = 0
     rows: int = 0
     row_bytes: int = 0
     heads_bytes: int = 0
     tree: MerkleTree = field(default_factory=MerkleTree)
     pending_heads: list[bytes] = field(default_factory=list)
-    pending_rows: list[bytes | memoryview] = field(default_factory=list)
+    pending_rows: list[bytes] = field(default_factory=list)
     pending_bytes: int = 0
 
 
@@ -61,7 +72,16 @@ class SegmentWriter:
 
     def __init__(self, directory: Path, *, run: str, producer: str) -> None:
         self.directory, self.run, self.producer = directory, run, producer
-        directory.mkdir(parents=True, exist_ok=True)
+        for name in (run, producer):
+            if not NAME.fullmatch(name):
+                raise LogError(
+                    f"{name!r} cannot name a run or producer: it names a directory, so up to 64 "
+                    f"letters, digits, '.', '_' and '-', and no '.' or '-' at the beginning"
+                )
+        try:
+            make_directory(directory)
+        except OSError as error:
+            raise LogError(f"{directory} cannot be made: {error.strerror}") from error
         self._lock = lock_file(directory / LOCK_NAME)
         self._open: _Open | None = None
         self._failed = False
@@ -70,6 +90,9 @@ class SegmentWriter:
         self.recovery = Recovery()
         try:
             self._recover()
+        except OSError as error:
+            self._lock.close()
+            raise LogError(f"{directory} cannot be recovered: {error.strerror}") from error
         except BaseException:
             self._lock.close()
             raise
@@ -82,28 +105,38 @@ class SegmentWriter:
 
         Raises:
             OversizedEventError: Nothing was buffered.
+            HeadError: `side_length`, where the side bytes end inside the delta; nothing was
+                buffered.
+            LogError: The disk refused, now or before.
         """
+        self._check_usable()
+        check_size(entry.frame)
         side: bytes | memoryview = entry.frame.side
         tails = entry.event.tails
         delta_bytes = tails[0].bytes if tails and tails[0].name == "delta" else 0
+        if len(side) < delta_bytes:
+            # One short row would shift every row behind it.
+            raise HeadError(
+                "side_length", f"{len(side)} side bytes, and the delta alone is {delta_bytes}"
+            )
         open_ = self._open
         if open_ is not None and (
             open_.count >= EVENTS_PER_SEGMENT
             or (delta_bytes and open_.row_bytes not in (0, delta_bytes))
         ):
-            self.seal()
             open_ = None
-        if open_ is None:
-            open_ = self._start(entry.event.seq)
         row = None
         if delta_bytes:
             view = memoryview(side)
             delta, side = view[:delta_bytes], view[delta_bytes:]
-            row = open_.rows
+            row = open_.rows if open_ is not None else 0
         frame = Frame(entry.frame.head, bytes(side), origin, row)
-        encoded = encode_frame(frame)
+        encoded = encode_frame(frame)  # before anything is sealed or begun for its sake
+        if open_ is None:
+            self.seal()
+            open_ = self._start(entry.event.seq)
         if delta_bytes:
-            open_.pending_rows.append(delta)
+            open_.pending_rows.append(bytes(delta))
             open_.rows += 1
             open_.row_bytes = delta_bytes
         open_.pending_heads.append(encoded)
@@ -131,18 +164,15 @@ class SegmentWriter:
         Raises:
             LogError: The disk refused. Nothing was acknowledged; the writer must be reopened.
         """
-        if self._failed:
-            raise LogError(f"writing to {self.directory} failed before; reopen it to recover")
+        self._check_usable()
         open_ = self._open
         if open_ is None or not open_.pending_heads:
             return
         try:
             if open_.pending_rows:
-                open_.vec.write(b"".join(open_.pending_rows))
-                open_.vec.flush()
+                write_all(open_.vec, b"".join(open_.pending_rows))
                 os.fdatasync(open_.vec.fileno())
-            open_.heads.write(b"".join(open_.pending_heads))
-            open_.heads.flush()
+            write_all(open_.heads, b"".join(open_.pending_heads))
             os.fdatasync(open_.heads.fileno())
         except OSError as error:
             self._failed = True
@@ -163,33 +193,55 @@ class SegmentWriter:
         open_.heads.close()
         open_.vec.close()
         self._open = None
-        before = [segment for segment in list_segments(self.directory) if segment.sealed]
-        seal = Seal(
-            run=self.run,
-            producer=self.producer,
-            first_seq=open_.segment.first_seq,
-            last_seq=open_.last_seq,
-            count=open_.count,
-            rows=open_.rows,
-            row_bytes=open_.row_bytes,
-            heads_bytes=open_.heads_bytes,
-            root=open_.tree.root(),
-            previous=digest(before[-1].seal.read_bytes()) if before else NO_DIGEST,
-        )
-        write_durably(open_.segment.seal, seal.encode())
+        try:
+            seal = Seal(
+                run=self.run,
+                producer=self.producer,
+                first_seq=open_.segment.first_seq,
+                last_seq=open_.last_seq,
+                count=open_.count,
+                rows=open_.rows,
+                row_bytes=open_.row_bytes,
+                heads_bytes=open_.heads_bytes,
+                root=open_.tree.root(),
+                previous=self._last_seal(),
+            )
+            write_durably(open_.segment.seal, seal.encode())
+        except OSError as error:
+            self._failed = True
+            raise LogError(
+                f"{open_.segment.seal} could not be written: {error.strerror}. Its events are on "
+                f"disk, but not sealed; make room and reopen."
+            ) from error
         return seal
 
+    def _last_seal(self) -> str:
+        for segment in reversed(list_segments(self.directory)):
+            if segment.sealed:
+                return digest(segment.seal.read_bytes())
+        return NO_DIGEST
+
+    def _check_usable(self) -> None:
+        if self._failed:
+            raise LogError(f"writing to {self.directory} failed before; reopen it to recover")
+        if self._lock.closed:
+            raise LogError(f"the writer of {self.directory} is closed")
+
     def close(self, *, seal: bool = True) -> None:
-        """Seals (or only flushes) the open segment and gives the lock back."""
-        if seal:
-            self.seal()
-        else:
-            self.flush()
+        """Seals (or only flushes) the open segment and gives the lock back, even on errors."""
+        if self._lock.closed:
+            return
+        try:
+            if seal:
+                self.seal()
+            else:
+                self.flush()
+        finally:
             if self._open is not None:
                 self._open.heads.close()
                 self._open.vec.close()
                 self._open = None
-        self._lock.close()
+            self._lock.close()
 
     def _start(self, first_seq: int) -> _Open:
         # Names must rise even when an old event is appended again or fills a gap late.
@@ -197,73 +249,94 @@ class SegmentWriter:
         if taken:
             first_seq = max(first_seq, taken[-1].first_seq + 1)
         segment = Segment(self.directory, first_seq)
-        self._open = _Open(
-            segment, segment.heads.open("ab"), segment.vec.open("ab"), last_seq=first_seq
-        )
-        sync_directory(self.directory)
+        try:
+            heads = segment.heads.open("ab", buffering=0)
+            vec = segment.vec.open("ab", buffering=0)
+            self._open = _Open(segment, heads, vec)
+            sync_directory(self.directory)
+        except OSError as error:
+            self._failed = True
+            raise LogError(f"{segment.heads} could not be made: {error.strerror}") from error
         return self._open
 
     def _recover(self) -> None:
+        for left_over in self.directory.glob(f"*{PART_SUFFIX}"):
+            left_over.unlink()  # of a seal that a crash kept from being one; we hold the lock
         segments = list_segments(self.directory)
         if not segments:
             return
+        self.next_seq, self.last_digest = _end_of(segments)
         last = segments[-1]
-        data = last.heads.read_bytes()
-        stretches = list(scan_heads(data))
-        whole = [stored for stored in stretches if stored.frame is not None]
-        for stored in reversed(whole):
-            try:
-                self.next_seq = parse_head(stored.frame.head).seq + 1  # type: ignore[union-attr]
-            except HeadError:
-                continue
-            self.last_digest = digest(stored.frame.head)  # type: ignore[union-attr]
-            break
-        if last.sealed:
-            return
-        if not whole and len(segments) > 1:
-            self.next_seq, self.last_digest = _end_of(segments[-2])
-        self._resume(last, stretches, whole)
+        if not last.sealed:
+            self._resume(last)
 
-    def _resume(self, last: Segment, stretches: list[Stored], whole: list[Stored]) -> None:
-        frames = [stored.frame for stored in whole if stored.frame is not None]
-        end = whole[-1].end if whole else 0
-        rows = max((frame.row + 1 for frame in frames if frame.row is not None), default=0)
-        row_bytes = next((delta_bytes(frame) for frame in frames if frame.row is not None), 0)
-        size = last.heads.stat().st_size
+    def _resume(self, last: Segment) -> None:
+        stretches = list(scan_heads(last.heads.read_bytes()))
+        frames = [stored.frame for stored in stretches if stored.frame is not None]
+        end = max((stored.end for stored in stretches if stored.frame is not None), default=0)
+        size = stretches[-1].end if stretches else 0
+        with_row = [frame for frame in frames if frame.row is not None]
+        rows = max((frame.row + 1 for frame in with_row if frame.row is not None), default=0)
+        # An unreadable head does not tell how long its row is; the next one does.
+        row_bytes = next((length for frame in with_row if (length := delta_bytes(frame))), 0)
         vec_size = last.vec.stat().st_size if last.vec.exists() else 0
         # Rows are on disk before their heads, so what lies behind the last head's row was never
-        # acknowledged. A vec file that is too short is evidence of damage: it is not "repaired".
-        cut = (size - end) + max(0, vec_size - rows * row_bytes)
-        damaged = sum(
-            stored.end - stored.offset for stored in stretches if stored.frame is None
-        ) - (size - end)
-        heads, vec = last.heads.open("r+b"), last.vec.open("a+b")
-        heads.truncate(end)
-        heads.seek(end)
-        if vec_size > rows * row_bytes:
-            vec.truncate(rows * row_bytes)
-        vec.seek(0, os.SEEK_END)
+        # acknowledged. A vec file that is too short is damage, and appending to it would put
+        # every later row into a wrong place: it stays as it is, and a new segment begins.
+        vec_end = rows * row_bytes
+        if rows and (not row_bytes or vec_size < vec_end):
+            self.recovery = Recovery(events=len(frames))
+            return
+        damaged = sum(at.end - at.offset for at in stretches if at.frame is None) - (size - end)
+        heads = last.heads.open("ab", buffering=0)
+        vec = last.vec.open("ab", buffering=0)
+        if size > end:
+            heads.truncate(end)
+        if vec_size > vec_end:
+            vec.truncate(vec_end)
         for file in (vec, heads):
             os.fdatasync(file.fileno())
         self._open = _Open(
             last,
             heads,
             vec,
-            last_seq=self.next_seq - 1,
+            last_seq=max((seq for seq, _ in map(_place, frames)), default=self.next_seq - 1),
             count=len(frames),
             rows=rows,
             row_bytes=row_bytes,
             heads_bytes=end,
             tree=MerkleTree(frame.head for frame in frames),
         )
+        cut = (size - end) + (vec_size - vec_end)
         self.recovery = Recovery(truncated_bytes=cut, damaged_bytes=damaged, events=len(frames))
 
 
-def _end_of(segment: Segment) -> tuple[int, str]:
-    for stored in reversed(list(scan_heads(segment.heads.read_bytes()))):
-        if stored.frame is not None:
-            return parse_head(stored.frame.head).seq + 1, digest(stored.frame.head)
-    return segment.first_seq, NO_DIGEST
+def _end_of(segments: list[Segment]) -> tuple[int, str]:
+    """The `seq` that comes next, and the digest of the head with the highest one so far."""
+    found = (-1, NO_DIGEST)
+    for segment in reversed(segments):
+        if segment.first_seq < found[0] and _sealed_below(segment, found[0]):
+            continue
+        for stored in scan_heads(segment.heads.read_bytes()):
+            if stored.frame is not None:
+                place = _place(stored.frame)
+                found = max(found, place, key=lambda place: place[0])
+    return found[0] + 1, found[1]
+
+
+def _sealed_below(segment: Segment, seq: int) -> bool:
+    """Whether a segment promises that nothing in it comes after `seq`."""
+    try:
+        return segment.sealed and segment.read_seal().last_seq <= seq
+    except LogError:
+        return False
+
+
+def _place(frame: Frame) -> tuple[int, str]:
+    try:
+        return parse_head(frame.head).seq, digest(frame.head)
+    except HeadError:
+        return -1, NO_DIGEST
 
 
 def is_being_written(directory: Path) -> bool:
