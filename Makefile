@@ -47,7 +47,7 @@ format: setup ## mend style and format
 
 .PHONY: bench
 bench: setup ## the measurements; writes docs/reference/benchmarks.md
-	$(BIN)/python tests/bench/run.py
+	PYTHONPATH=tests/support $(BIN)/python tests/bench/run.py $(BENCH_ARGS)
 
 .PHONY: kafka
 kafka: setup ## one Kafka node in the foreground; prints its address when it is ready

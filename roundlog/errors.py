@@ -154,7 +154,7 @@ class BrokerError(LogError):
 
 
 class TopicReplacedError(BrokerError):
-    """The topic of this name is another than before: deleted and made again, or elsewhere."""
+    """The topic that we knew is gone, or another one has its name: offsets mean nothing there."""
 
 
 class RecorderError(RoundlogError):

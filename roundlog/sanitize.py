@@ -82,9 +82,7 @@ def _shown(text: str, limit: int, keep: str) -> str:
             if category == "Zs" and character != " ":
                 visible = False
             letter = visible and character != " "
-        if character in keep:
-            parts.append(character)
-        elif visible and ord(character) not in _BLANK:
+        if character in keep or (visible and ord(character) not in _BLANK):
             parts.append(character)
         else:
             parts.append(f"⟨U+{ord(character):04X}⟩")

@@ -3,13 +3,13 @@
 import time
 from pathlib import Path
 
-from kafka_node import KafkaCluster
-
 from figures import Figure, Page, clock
+from kafka_node import KafkaCluster
+from streams import Size, record_stream
+
 from ingest.service import ingest_case
 from roundlog.case import Case
 from roundlog.log.kafka import KafkaLog
-from streams import Size, record_stream
 
 EMBEDDED_BAR = 5_000
 KAFKA_BAR = 3_000

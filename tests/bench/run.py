@@ -7,33 +7,54 @@ import tempfile
 from pathlib import Path
 
 from figures import Page
+from ingest_bench import bench_embedded_ingest, bench_kafka_ingest
 from kernel_bench import bench_kernel
+from reference_bench import bench_reference
 from streams import SIZES
+from zone_bench import bench_zones
 
 ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("kernel", "ingest", "kafka", "reference", "zones")
 
 
 def main() -> int:
     """Measures, prints as it goes, writes the page; 1 where a bar was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/reference/benchmarks.md")
-    parser.add_argument("--work", type=Path, default=None, help="folder for cases, kept if given")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     options = parser.parse_args()
-    work = options.work or Path(tempfile.mkdtemp(prefix="roundlog-bench-"))
     page = Page(command="make bench")
+    work = Path(tempfile.mkdtemp(prefix="roundlog-bench-"))
     try:
-        for size in SIZES:
-            folder = work / str(size.parameters)
-            folder.mkdir(parents=True, exist_ok=True)
-            bench_kernel(page, size, folder)
-            shutil.rmtree(folder)
+        measure(page, work, options.only)
     finally:
-        if options.work is None:
-            shutil.rmtree(work, ignore_errors=True)
-    page.write(options.out)
+        shutil.rmtree(work, ignore_errors=True)
+    if tuple(options.only) == PARTS:
+        page.write(options.out)
+        print(f"wrote {options.out}")
     missed = [figure for figure in page.figures if figure.holds is False]
-    print(f"{len(page.figures)} figures, {len(missed)} bars missed; wrote {options.out}")
+    print(f"{len(page.figures)} figures, {len(missed)} bars missed")
     return 1 if missed else 0
+
+
+def measure(page: Page, work: Path, parts: tuple[str, ...]) -> None:
+    """Runs the chosen parts; each size's case serves the kernel and the ingest part."""
+    for size in SIZES:
+        folder = work / str(size.parameters)
+        folder.mkdir()
+        if {"kernel", "ingest"} & set(parts):
+            bench_kernel(page, size, folder)
+        if "ingest" in parts:
+            bench_embedded_ingest(page, size, folder)
+        if "kafka" in parts:
+            bench_kafka_ingest(page, size, folder)
+        shutil.rmtree(folder)
+    for part, bench in (("reference", bench_reference), ("zones", bench_zones)):
+        if part in parts:
+            folder = work / part
+            folder.mkdir()
+            bench(page, folder)
+            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

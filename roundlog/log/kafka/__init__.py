@@ -90,15 +90,19 @@ class KafkaLog:
             self.close()
             raise
 
-    def identity(self) -> TopicIdentity:
+    def identity(self, *, patient: bool = True) -> TopicIdentity:
         """The topic as the broker knows it now.
 
+        Args:
+            patient: Wait for a broker that is away, for `connect_s`.
+
         Raises:
-            BrokerError: The broker does not answer, or the topic is gone.
+            TopicReplacedError: The topic is gone.
+            BrokerError: The broker does not answer.
         """
-        found = self._topic.identity()
+        found = self._topic.identity(patient=patient)
         if found is None:
-            raise BrokerError(f"{self.address} has no such topic any more; it was deleted.")
+            raise TopicReplacedError(f"{self.address} has no such topic any more: it was deleted.")
         return found
 
     def append(self, entries: Sequence[Entry]) -> None:
@@ -150,7 +154,7 @@ class KafkaLog:
 
         Raises:
             LostRangeError: The next offset is not there any more. Read on from its `resume`.
-            TopicReplacedError: The topic was deleted and made again; its offsets mean nothing.
+            TopicReplacedError: The topic was deleted, or made again: its offsets mean nothing.
             BrokerError: No broker has answered for `connect_s`, or a record cannot be fetched.
         """
         self._move_to(positions)
@@ -316,7 +320,7 @@ class KafkaLog:
             return
         self._checked = now
         try:
-            self._check_identity()
+            self._check_identity(patient=False)
             end = self.end()
         except TopicReplacedError:
             raise
@@ -337,8 +341,8 @@ class KafkaLog:
                 f"{RECEIVE_LIMIT:,} bytes cannot be received; go on behind it to skip it."
             )
 
-    def _check_identity(self) -> None:
-        found = self.identity()
+    def _check_identity(self, *, patient: bool = True) -> None:
+        found = self.identity(patient=patient)
         if (found.cluster_id, found.topic_id) != (self._known.cluster_id, self._known.topic_id):
             raise TopicReplacedError(
                 f"{self.address} is topic {found.topic_id} of cluster {found.cluster_id}, and was "

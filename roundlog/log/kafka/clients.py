@@ -37,6 +37,10 @@ FETCH_BYTES = 4 * FRAME_LIMIT
 RECEIVE_LIMIT = 256 << 20
 
 
+# A broker that restarts is away for seconds.
+RETRY_S = 0.1
+
+
 class Clients:
     """Makes the three clients of one address.
 
@@ -92,16 +96,24 @@ class Clients:
             metrics_enabled=False,
         )
 
-    def ask(self, question: Callable[[], T]) -> T:
+    def ask(self, question: Callable[[], T], *, patient: bool = True) -> T:
         """The answer to a question that a client asks.
 
+        Args:
+            patient: Ask again for `connect_s` while a broker may be on its way back.
+
         Raises:
-            BrokerError: It got none, or a refusal.
+            BrokerError: No answer came, or a refusal.
         """
-        try:
-            return question()
-        except KafkaError as error:
-            raise BrokerError(f"{self.address} does not answer: {error}") from error
+        deadline = time.monotonic() + self.connect_s
+        while True:
+            try:
+                return question()
+            except KafkaError as error:
+                if patient and error.retriable and time.monotonic() < deadline:
+                    time.sleep(RETRY_S)
+                    continue
+                raise BrokerError(f"{self.address} does not answer: {error}") from error
 
     def _connect(self, client: Callable[..., T], **settings: Any) -> T:
         """Makes a client, or nothing: a client that finds no broker leaves its thread running."""
@@ -143,4 +155,4 @@ class Clients:
                     f"nobody listens at {self.address.bootstrap} ({last.strerror or last}; tried "
                     f"for {self.connect_s:g} s). Start the broker, or correct the address."
                 )
-            time.sleep(0.1)
+            time.sleep(RETRY_S)

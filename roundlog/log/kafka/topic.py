@@ -40,11 +40,11 @@ class Topic:
         self._clients, self._name = clients, clients.address.topic
         self._admin: KafkaAdminClient | None = None
 
-    def identity(self) -> TopicIdentity | None:
+    def identity(self, *, patient: bool = True) -> TopicIdentity | None:
         """What the broker knows now; None where there is no such topic."""
         admin = self._open()
-        cluster = self._clients.ask(admin.describe_cluster)["cluster_id"]
-        topic = self._clients.ask(lambda: admin.describe_topics([self._name]))[0]
+        cluster = self._clients.ask(admin.describe_cluster, patient=patient)["cluster_id"]
+        topic = self._clients.ask(lambda: admin.describe_topics([self._name]), patient=patient)[0]
         if not topic["partitions"]:
             return None
         numbers = sorted(int(part["partition_index"]) for part in topic["partitions"])
