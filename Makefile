@@ -49,6 +49,10 @@ format: setup ## mend style and format
 bench: setup ## the measurements; writes docs/reference/benchmarks.md
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/run.py $(BENCH_ARGS)
 
+.PHONY: docs
+docs: setup ## the outputs and the picture in our pages, made again by their commands
+	$(BIN)/python tests/docs/render.py
+
 .PHONY: kafka
 kafka: setup ## one Kafka node in the foreground; prints its address when it is ready
 	PYTHONPATH=tests/support exec $(BIN)/python -m kafka_node

@@ -7,6 +7,7 @@ A command that fails stops the rendering, so no page can show what does not work
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md",)
+PICTURE = "demo.png"
 
 BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", flags=re.DOTALL | re.MULTILINE)
 
@@ -93,7 +95,10 @@ def render(page: str, folder: Path) -> str:
 
 
 def main() -> int:
-    """Renders every page in a fresh folder of its own."""
+    """Renders every page in a fresh folder of its own, and draws the demo's picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        run("roundlog demo --out demo", Path(folder))
+        shutil.copyfile(Path(folder) / "demo" / PICTURE, ROOT / "docs" / PICTURE)
     for name in PAGES:
         path = ROOT / name
         with tempfile.TemporaryDirectory() as folder:
