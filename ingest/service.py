@@ -23,7 +23,7 @@ from ingest.store import Store, StoreError
 from ingest.summary import IngestSummary
 from ingest.topic import TopicReader
 from roundlog.case import Case
-from roundlog.errors import TopicReplacedError
+from roundlog.errors import BrokerError, TopicReplacedError
 from roundlog.log.address import KafkaAddress, connector
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ Progress = Callable[[IngestSummary], None]
 # A commit that raised may have happened. Reopening and reading the watermark settles it; a disk
 # that refuses three times in a row will refuse the fourth time.
 ATTEMPTS = 3
+
+# While a broker is away, somebody who follows it tries again this often.
+RECONNECT_S = 5.0
 
 # A reader that follows a log looks again this often; a round comes every few minutes.
 IDLE_S = 0.1
@@ -66,7 +69,7 @@ def ingest_case(
     Raises:
         IngestError: The projection cannot be written, or evidence is missing that it was made of.
         AddressError: `source` is no such address.
-        BrokerError: No broker answers.
+        BrokerError: No broker answers. One that goes away while it is followed is waited for.
         LogError: The case's disk refused an event.
     """
     connect = None if source is None else connector(KafkaAddress.parse(source))
@@ -123,6 +126,14 @@ def _run(
                 raise
             logger.warning("%s Reopening, and going on from our watermark.", error)
             store.reopen()
+        except BrokerError as error:
+            # Wrong addresses are told at once; a broker that was there may come back.
+            if until_end or not summary.connected:
+                raise
+            logger.warning(
+                "%s The view lags, nothing is lost; trying again every %.0f s.", error, RECONNECT_S
+            )
+            stop.wait(RECONNECT_S)
         else:
             summary.stopped = stop.is_set()
             summary.seconds = time.perf_counter() - began
@@ -147,6 +158,7 @@ def _batches(
         yield
     if connect is not None and not stop.is_set():
         log = connect()
+        summary.connected = True
         try:
             yield from _topic_batches(case, store, chains, summary, disk, log, until_end, stop)
         finally:

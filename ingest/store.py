@@ -9,6 +9,7 @@ committed state. Nothing is retried here: a commit that raised may still have ha
 caller closes, reopens, and reads its watermark again.
 """
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ import pyarrow as pa
 
 from roundlog.case import Case
 from roundlog.errors import IngestError
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = "roundlog.store/1"
 
@@ -49,6 +52,10 @@ TABLES = (
     "duplicates",
     "watermarks",
 )
+
+# Reopening waits this long for questions that run. DuckDB shares one instance among all that have
+# a file open, so a broken one would come back with the first that is still held.
+QUESTION_S = 30.0
 
 _ARROW = {
     "VARCHAR": pa.string(),
@@ -79,13 +86,17 @@ class Store:
     def __init__(self, case: Case, *, threads: int = 1) -> None:
         self.case = case
         self._threads = threads
-        self._lock = threading.RLock()
-        self._connection = self._open()
+        self._writing = threading.RLock()
+        self._asking = threading.Condition()
+        self._questions = 0
+        self._open()
 
     def close(self) -> None:
-        """Writes a checkpoint and lets the file go."""
-        with self._lock:
+        """Writes a checkpoint and lets the file go, when the questions that run are answered."""
+        with self._writing, self._asking:
+            self._asking.wait_for(lambda: self._questions == 0, timeout=QUESTION_S)
             self._connection.close()
+            self._root.close()
 
     def reopen(self) -> None:
         """Forgets the connection, which may be broken, and opens the file again.
@@ -93,11 +104,13 @@ class Store:
         Raises:
             StoreError: It cannot be opened.
         """
-        with self._lock:
+        with self._writing:
             try:
-                self._connection.close()
-            finally:
-                self._connection = self._open()
+                self.close()
+            except duckdb.Error as error:
+                logger.warning("closing %s: %s", self.case.database, error)
+            with self._asking:
+                self._open()
 
     @contextmanager
     def transaction(self) -> Iterator["Transaction"]:
@@ -106,7 +119,7 @@ class Store:
         Raises:
             StoreError: DuckDB refused. The transaction may or may not be durable.
         """
-        with self._lock:
+        with self._writing:
             try:
                 self._connection.begin()
                 try:
@@ -149,14 +162,18 @@ class Store:
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._lock:
-            cursor = self._connection.cursor()
+        with self._asking:
+            cursor = self._root.cursor()
+            self._questions += 1
         try:
             yield cursor
         finally:
             cursor.close()
+            with self._asking:
+                self._questions -= 1
+                self._asking.notify_all()
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
+    def _open(self) -> None:
         connection = self._connect()
         version = _version(connection)
         if version not in (SCHEMA_VERSION, None):
@@ -177,7 +194,9 @@ class Store:
         # Whatever SQL comes in from here on can read and write this file only.
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        return connection
+        # Questions are asked on children of a connection that nobody else uses, so that they
+        # never wait for a batch that is being written.
+        self._root, self._connection = connection, connection.cursor()
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         try:

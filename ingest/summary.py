@@ -40,6 +40,9 @@ class IngestSummary:
     total: int | None = None
     """How much there was to do when it began; None while tailing."""
 
+    connected: bool = False
+    """Whether a broker has answered."""
+
     stopped: bool = False
     """Whether it ended early because it was asked to; nothing is half done."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kafka_node import KafkaCluster
-from killed_ingest import ingest_whole, run_and_kill, warm
+from killed_ingest import following_child, ingest_whole, run_and_kill, warm
 from made_log import Maker, write
 from table_rows import Rows, all_rows, delete_projection
 
@@ -94,3 +94,29 @@ def test_killing_it_behind_a_topic_loses_nothing_and_doubles_nothing(
     delete_projection(case)
     ingest_case(case)
     assert without_intake_marks(all_rows(case)) == expected
+
+
+@pytest.mark.kafka
+def test_killing_the_broker_loses_nothing_and_doubles_nothing(case: Case, maker: Maker) -> None:
+    with KafkaCluster(1) as own:
+        source = f"kafka://{own.bootstrap}/mortal"
+        sent = send(own, maker.opening())
+        # In a process of its own, since the client makes noise when its broker dies.
+        with following_child(case, source):
+            for _ in range(5):
+                sent += send(own, maker.rounds(200))
+                own.node.kill()
+                own.node.start()
+            sent += send(own, maker.rounds(20))
+            time.sleep(1)
+        ingest_whole(case.path, source)
+    rows = all_rows(case)
+    assert sorted(row[2] for row in rows["events"]) == list(range(sent))
+    assert rows["findings"] == []
+
+
+def send(cluster: KafkaCluster, entries: list[Entry]) -> int:
+    log = KafkaLog(cluster.bootstrap, "mortal", partitions=1)
+    log.append(entries)
+    log.close()
+    return len(entries)

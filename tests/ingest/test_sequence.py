@@ -95,8 +95,8 @@ def test_other_content_under_a_known_seq_is_an_equivocation(
     case: Case, maker: Maker, ingest: Ingest, cuts: list[int]
 ) -> None:
     events = maker.opening() + maker.rounds(2)
-    other = maker.make(type(events[4].event), **_fields(events[4], answer=7))
-    again = maker.make(type(events[4].event), **_fields(events[4], answer=8))
+    other = maker.make(type(events[4].event), tails=None, **_fields(events[4], answer=7))
+    again = maker.make(type(events[4].event), tails=None, **_fields(events[4], answer=8))
     rows = in_pieces(case, ingest, [*events, other, again, *maker.rounds(1)], cuts)
     assert kinds(rows) == [("equivocation", 4)]
     assert [(row[1], row[5]) for row in rows["quarantine"]] == [("equivocation", 4)] * 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ingest.service import ingest_case
+from ingest.service import ingest_case, stop_on_signals
 from roundlog.case import Case
 
 _context = multiprocessing.get_context("forkserver")
@@ -22,6 +22,30 @@ def ingest_whole(path: Path, source: str | None) -> None:
     case = Case(path)
     with case.own():
         ingest_case(case, source=source)
+
+
+def follow(path: Path, source: str) -> None:
+    """A child that follows a topic until SIGTERM."""
+    case = Case(path)
+    with case.own(), stop_on_signals() as stop:
+        ingest_case(case, source=source, until_end=False, stop=stop)
+
+
+@contextmanager
+def following_child(case: Case, source: str) -> Iterator[None]:
+    """A process that follows a topic while the block runs."""
+    child = _context.Process(target=follow, args=(case.path, source))
+    child.start()
+    try:
+        yield
+    finally:
+        child.terminate()
+        child.join(30)
+        if child.exitcode is None:
+            child.kill()
+            child.join()
+    if child.exitcode != 0:
+        raise RuntimeError(f"the ingest ended with code {child.exitcode}")
 
 
 def run_and_kill(case: Case, source: str | None, after_s: float) -> bool:
