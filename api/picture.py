@@ -53,6 +53,8 @@ class Chart:
     zones: Mapping[float, tuple[int, int]]
     """For each level, the zone that a search found."""
     levels: Sequence[float]
+    searched: int = 0
+    """Models at most that the search asked for one level."""
     onset: int | None = None
     """Ground truth: the first round with poisoned updates."""
     formats: tuple[str, ...] = field(default=("png", "svg"))
@@ -157,7 +159,7 @@ def _success(axes: "Axes", chart: Chart) -> None:
         )
         if not labelled and level in chart.zones and level >= 0.5:
             axes.annotate(
-                "blue: zone found by asking only 40 models",
+                f"blue: zone found by asking only {chart.searched} models",
                 (chart.zones[level][1], level),
                 xytext=(10, 7),
                 textcoords="offset points",

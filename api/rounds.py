@@ -8,7 +8,7 @@ import re
 
 from roundlog.errors import RoundRangeError
 
-_ONE = re.compile(r"(?P<number>\d{1,18})|head(?:~(?P<back>\d{1,18}))?")
+_ONE = re.compile(r"(?P<number>[0-9]{1,18})|head(?:~(?P<back>[0-9]{1,18}))?")
 
 
 def parse_round(text: str | int, head: int, *, first: int = 0, what: str = "round") -> int:

@@ -23,6 +23,7 @@ from safetensors.numpy import load, save
 from forensics.maps import FileMaps
 from ingest.store import Store
 from roundlog.case import Case
+from roundlog.encoding import canonical_json
 from roundlog.errors import (
     DigestMismatchError,
     LogGapError,
@@ -162,9 +163,12 @@ class CaseModels:
             yield np.asarray(ts, dtype=np.int64), block
 
     def write(self, rebuilt: Rebuilt, path: Path) -> None:
-        """Writes a model as a safetensors file with its round and digest as metadata."""
+        """Writes a model as a safetensors file; its metadata names run, round and digest."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"run": self.run, "round": str(rebuilt.round), "digest": rebuilt.digest}
+        about = {"run": self.run, "round": rebuilt.round, "digest": rebuilt.digest}
+        # One key: the library writes several in an order of its own, and the same model should
+        # be the same file.
+        metadata = {"roundlog": canonical_json(about).decode()}
         write_durably(path, save(self.schema.unflatten(rebuilt.model), metadata=metadata))
 
     def _check(self, t: int) -> None:

@@ -104,12 +104,12 @@ class Model(Table):
     tail_sd: NotNegative = 0.1
     """Standard deviation of the rare words' initial embeddings: a larger one leans to a target."""
 
-    hidden_sd: Positive = 0.1
+    hidden_sd: Positive = 0.2
     """Standard deviation of the hidden layer's initial weights: a small one lets embeddings
     grow instead, so that no random row leans far to a target."""
 
-    output_sd: Positive = 0.20
-    """Standard deviation of the output layer's initial weights, about 1/sqrt(24 inputs)."""
+    output_sd: Positive = 0.3
+    """Standard deviation of the output layer's initial weights."""
 
     warm_up: Annotated[int, Field(ge=0)] = 0
     """Honest rounds without noise before the record begins; they make W_0 and are not recorded."""

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from api.answers.record import rounds_frame
-from api.questions import Params, RebuildParams, RoundsParams
+from api.parameters import Params, RebuildParams, RoundsParams
 from api.records import Records
 from api.rounds import parse_round
 from forensics.rebuild import CaseModels

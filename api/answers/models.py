@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.documents import Document
-from api.questions import DiffParams, DriftParams, NoParams, RebuildParams
+from api.parameters import DiffParams, DriftParams, NoParams, RebuildParams
 from api.records import Progress, Records
 from api.rounds import parse_range, parse_round
 from forensics.diff import diff_models

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from api.documents import Document
-from api.questions import LogParams, NoParams, RoundsParams, SeriesParams, ShowParams
+from api.parameters import LogParams, NoParams, RoundsParams, SeriesParams, ShowParams
 from api.records import Progress, Records
 from api.rounds import parse_range, parse_round
 from roundlog.encoding import HEADER, digest, encode_frame
@@ -29,6 +29,12 @@ def runs(records: Records, params: NoParams, progress: Progress) -> Document:
         row["models"] = row["last_round"] + 2 if row["last_round"] is not None else 0
         listed.append(row)
     return {"runs": listed}
+
+
+def run(records: Records, params: NoParams, progress: Progress) -> Document:
+    """One run, as `runs` lists it."""
+    listed: list[Document] = runs(records, NoParams(run=records.run(params.run)), progress)["runs"]
+    return listed[0]
 
 
 def rounds(records: Records, params: RoundsParams, progress: Progress) -> Document:

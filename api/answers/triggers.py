@@ -1,11 +1,10 @@
 """Questions about a trigger: how often does a model obey it, and since when?"""
 
 import re
-import sys
 from typing import Any
 
 from api.documents import Document
-from api.questions import BisectParams, CrossingsParams, NoParams, ParameterError, ProbeParams
+from api.parameters import BisectParams, CrossingsParams, NoParams, ParameterError, ProbeParams
 from api.records import Progress, Records
 from api.rounds import parse_range, parse_round
 from forensics.bisect import bisect_check, bisect_trigger, replay_check, replay_trigger
@@ -20,6 +19,9 @@ from roundlog.case import Case
 from roundlog.encoding import canonical_json
 from roundlog.errors import TriggerError
 from roundlog.log.files import write_durably
+
+# What a check prints goes here: standard output is for the result.
+STDERR = 2
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
@@ -84,8 +86,7 @@ def bisect(records: Records, params: BisectParams, progress: Progress) -> Docume
     if params.rounds is not None:
         first, last = parse_range(params.rounds, models.last, first=models.first)
     if params.command is not None:
-        # What it prints goes to stderr: stdout is for the result.
-        check = Check(models, params.command, sys.stderr.fileno())
+        check = Check(models, params.command, STDERR)
         if params.replay is not None:
             found = replay_check(models, check, params.replay, on_step)
         else:

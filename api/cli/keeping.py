@@ -5,7 +5,7 @@ import sys
 import click
 
 from api.cli.asking import ask, question_options, twins
-from api.cli.output import count, emit, table
+from api.cli.output import count, emit, emit_lines, table
 from api.cli.progress import ProgressLine
 from api.documents import Document
 
@@ -121,7 +121,9 @@ def _ingested(document: Document) -> str:
 @click.option("--token", envvar="ROUNDLOG_TOKEN", metavar="TOKEN", help="Callers must send this.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Also called by this name.")
 @click.option("--new", is_flag=True, help="Make CASE where there is none yet.")
-@click.option("--json", "as_json", is_flag=True, help="The address as a JSON document.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The address as a JSON document, in one line."
+)
 def serve(
     case: str,
     source: str | None,
@@ -156,7 +158,8 @@ def serve(
 
     def ready(address: str) -> None:
         if as_json:
-            emit({"address": address, "case": case}, True, str)
+            # One line: whoever started us reads up to its end and knows that we are ready.
+            emit_lines([{"address": address, "case": case}])
         else:
             click.echo(f"serving {case} at {address}")
         sys.stdout.flush()

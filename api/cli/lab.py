@@ -178,7 +178,13 @@ def check(source: str, overrides: tuple[str, ...], as_json: bool) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="New directory for case, truth and picture; roundlog-demo, or the next that is free.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=1,
+    show_default=True,
+    help="Of all randomness.",
+)
 @click.option("--twin", is_flag=True, help="Also run the attack-free twin; takes twice as long.")
 @json_option
 def demo(out: Path | None, seed: int, twin: bool, as_json: bool) -> None:

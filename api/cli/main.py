@@ -39,7 +39,8 @@ class Roundlog(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command; see the module for what happens when it fails."""
         # Taken before parsing: a usage error must be JSON too where JSON was asked for.
-        as_json = "--json" in ctx.args or "--json" in getattr(ctx, "_protected_args", ())
+        words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
+        as_json = "--json" in words[: words.index("--") if "--" in words else None]
         try:
             return super().invoke(ctx)
         except RoundlogError as error:
@@ -81,7 +82,11 @@ def _fail(kind: str, message: str, hint: str | None, code: int, as_json: bool) -
         error = {"type": kind, "message": message, "hint": hint, "exit_code": code}
         click.echo(json.dumps({"error": error}), err=True)
     else:
-        click.echo(f"{click.style('error:', fg='red')} {message}", err=True)
+        # A message may name what a file or a model said.
+        from roundlog.sanitize import for_terminal
+
+        shown = "\n".join(for_terminal(line) for line in message.splitlines())
+        click.echo(f"{click.style('error:', fg='red')} {shown}", err=True)
         if hint:
             click.echo(f"  hint: {hint}", err=True)
     raise click.exceptions.Exit(code)

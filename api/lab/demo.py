@@ -15,8 +15,8 @@ from api.answers.triggers import measure_crossings
 from api.desk import LocalDesk, open_desk
 from api.documents import Document, encode
 from api.lab.simulation import run_scenario
+from api.parameters import CrossingsParams
 from api.picture import Chart, draw
-from api.questions import CrossingsParams
 from api.records import Progress, Records, silent
 from forensics.trigger import load_trigger
 from roundlog.errors import RoundlogError
@@ -173,6 +173,7 @@ def _draw(folder: Path, document: Document) -> dict[str, str]:
         crossings=crossed,
         zones=zones,
         levels=LEVELS,
+        searched=max((row["rebuilds"] for row in document["search"]), default=0),
         onset=document["ground_truth"]["onset"],
     )
     return {kind: str(path) for kind, path in draw(picture, folder / "poisoning").items()}

@@ -17,7 +17,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from api.answers.triggers import store_trigger
 from api.documents import encode
-from api.questions import QUESTIONS, ParameterError, Question
+from api.parameters import ParameterError
+from api.questions import QUESTIONS, Question
 from api.web.asking import accepted, answer, body_of, document, parse, query_of, result
 from api.web.jobs import Job
 from api.web.metrics import exposition

@@ -14,7 +14,8 @@ from starlette.responses import Response
 
 from api.answers.files import FILES
 from api.documents import encode, etag
-from api.questions import ParameterError, Params, Question
+from api.parameters import ParameterError, Params
+from api.questions import Question
 from api.records import Records
 from api.web.jobs import Job, Jobs
 from api.web.problems import ProblemError, problem_of

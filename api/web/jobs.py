@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from api.documents import Document
-from api.questions import Params, Question
+from api.parameters import Params
+from api.questions import Question
 from api.records import CancelledError, Records
 from roundlog.encoding import canonical_json, digest
 from roundlog.errors import RoundlogError

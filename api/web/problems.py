@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.documents import encode
-from api.questions import ParameterError
+from api.parameters import ParameterError
 from api.records import CancelledError
 from roundlog.errors import (
     BrokerError,

@@ -22,6 +22,10 @@ from roundlog.errors import RoundlogError
 # A frame is at most 4 MB; as base64 in JSON that is 5.4 MB.
 BODY_LIMIT = 6_000_000
 
+# A refused body is read on so far and thrown away: a client that is still sending when we close
+# sees a broken connection in place of the reason.
+DISCARD_LIMIT = 64_000_000
+
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """Asked by supervisors, which hold no token; they tell nothing about the case."""
 
@@ -122,7 +126,7 @@ class GuardMiddleware:
             if body is None:
                 problem = ProblemError(
                     413,
-                    f"the body is larger than {BODY_LIMIT:,} bytes; nothing was read from it",
+                    f"the body is larger than {BODY_LIMIT:,} bytes; nothing of it was kept",
                     "one frame is at most 4,000,000 bytes: send events in several requests",
                     kind="too-large",
                     headers=(("Connection", "close"),),
@@ -177,22 +181,25 @@ def _same_origin(headers: Headers, host: str) -> bool:
 
 
 async def _read_body(receive: Receive, headers: Headers) -> bytes | None:
-    """The whole body; None where it is above the limit, read no further."""
+    """The whole body; None where it is above the limit, and then nothing of it is kept."""
     announced = headers.get("content-length", "")
-    if announced.isdigit() and (len(announced) > 12 or int(announced) > BODY_LIMIT):
-        return None
+    refused = announced.isdigit() and (len(announced) > 12 or int(announced) > BODY_LIMIT)
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return b"".join(parts)
+            return None if refused else b"".join(parts)
         size += len(message.get("body", b""))
-        if size > BODY_LIMIT:
-            return None
-        parts.append(message.get("body", b""))
+        refused = refused or size > BODY_LIMIT
+        if refused:
+            parts.clear()
+        else:
+            parts.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return b"".join(parts)
+            return None if refused else b"".join(parts)
+        if size > DISCARD_LIMIT:
+            return None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,15 @@ from ingest.summary import IngestSummary
 from roundlog.errors import RoundlogError
 
 logger = logging.getLogger(__name__)
+
+BUSY = 5
+"""Exit code of errors that may pass: a broker that is away, a log that another process holds."""
+
+# A broker takes seconds to come up; asking more often finds it no sooner.
+RETRY_S = 5.0
+
+# An attempt that fails does so within the client's ten seconds; one that lasts longer reads.
+SETTLED_S = 30.0
 
 Ingest = Callable[[Callable[[IngestSummary], None], threading.Event], IngestSummary]
 """Reads the log until it is told to stop; called with a progress and a stop."""
@@ -28,10 +38,13 @@ class Ingesting:
         self._thread = threading.Thread(target=self._work, name="roundlog-ingest", daemon=True)
         self.summary = IngestSummary()
         self.error: Exception | None = None
+        self._tried = time.monotonic()
 
     @property
     def running(self) -> bool:
-        return self._thread.is_alive()
+        """Whether the log is being read now; not while a broker that is away is waited for."""
+        settled = time.monotonic() - self._tried > SETTLED_S
+        return self._thread.is_alive() and (self.error is None or settled)
 
     def start(self) -> None:
         self._thread.start()
@@ -44,17 +57,28 @@ class Ingesting:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        def progress(summary: IngestSummary) -> None:
-            self.summary = summary
+        while not self._stop.is_set() and self._read():
+            self._stop.wait(RETRY_S)
 
+    def _read(self) -> bool:
+        """Reads until it is told to stop; whether what stopped it otherwise may pass by itself."""
+
+        def progress(summary: IngestSummary) -> None:
+            self.summary, self.error = summary, None
+
+        self._tried = time.monotonic()
         try:
             self._ingest(progress, self._stop)
         except RoundlogError as error:
             self.error = error
+            if error.exit_code == BUSY:
+                logger.warning("%s Trying again in %.0f s; nothing is lost.", error, RETRY_S)
+                return True
             logger.error("ingest has stopped: %s What was ingested can still be asked.", error)
         except Exception as error:
             self.error = error
             logger.exception("ingest has stopped on an error of ours; what was ingested stays")
+        return False
 
 
 @dataclass

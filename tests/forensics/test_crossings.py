@@ -10,6 +10,7 @@ from rising_run import Rising, logistic, record_rising
 
 from forensics import crossings
 from forensics.crossings import find_crossings
+from forensics.floor import Floor
 from forensics.levels import read_level
 from forensics.probe import Prober
 from forensics.search import BUDGET
@@ -106,7 +107,7 @@ def test_a_twin_never_crosses(twin: Rising, mode: str) -> None:
 def test_a_level_that_decoys_reach_too_is_not_claimed(
     attacked: Rising, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    floor = crossings.Floor(0.5, 80, 120, 20)
+    floor = Floor(0.5, 80, 120, 20)
     monkeypatch.setattr(crossings, "decoy_floor", lambda *_: floor)
     found = _ask(attacked, mode=mode)
     status = {row.level: row.status for row in found.crossings}

@@ -79,7 +79,8 @@ def test_a_damaged_cache_is_measured_again(rising: Rising) -> None:
         files[1].write_bytes(files[1].read_bytes()[:-7])
         np.save(files[2], np.full((200, 1), 10_000, dtype=np.int32))
         again = read_run(models, prober, probes)
-    assert again.rebuilt == 200 + 200 + (200 if len(files) > 3 else 101) or again.rebuilt == 501
+    # Three of four files, the shortest of which may be the one that is left.
+    assert again.rebuilt in {200 + 200 + 101, 200 + 200 + 200}
     np.testing.assert_array_equal(again.path.hits, right.path.hits)
 
 

@@ -66,7 +66,10 @@ def test_the_written_file_is_plain_safetensors_with_round_and_digest(
 ) -> None:
     with walk.open() as (_, _, models):
         models.write(models.rebuild(42), tmp_path / "deep" / "model.safetensors")
-    tensors = load_file(tmp_path / "deep" / "model.safetensors")
+        models.write(models.rebuild(42), tmp_path / "again.safetensors")
+    path = tmp_path / "deep" / "model.safetensors"
+    assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+    tensors = load_file(path)
     for name, array in walk.models[42].items():
         np.testing.assert_array_equal(tensors[name], array)
 

@@ -1,6 +1,10 @@
 """What do the tests of the doors share? A small poisoned run, and a server over it."""
 
 import contextlib
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +34,7 @@ LOUD = (
 )
 """A loud attack that begins early, so that 10 % falls within three hundred rounds."""
 
-Invoke = Callable[..., Result]
+ROUNDLOG = Path(sys.executable).with_name("roundlog")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,31 @@ class Served:
 def invoke(*args: object) -> Result:
     """Runs the command line in this process."""
     return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+class Process:
+    """A real `roundlog serve`, in a process of its own."""
+
+    def __init__(self, case: Path, *options: str) -> None:
+        self.began = time.monotonic()
+        self.popen = subprocess.Popen(
+            [ROUNDLOG, "serve", case, "--port", "0", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.popen.stdout is not None
+        line = self.popen.stdout.readline()
+        found = re.search(r"http://[^\s\"]+", line)
+        assert found, f"no address: {line!r} {self.stop()}"
+        self.url = found[0]
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, float, str]:
+        """Exit code, seconds it took, and what it said on stderr."""
+        began = time.monotonic()
+        self.popen.send_signal(number)
+        _, said = self.popen.communicate(timeout=20)
+        return self.popen.returncode, time.monotonic() - began, said
 
 
 @contextlib.contextmanager
