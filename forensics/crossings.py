@@ -344,7 +344,8 @@ def _choose(models: CaseModels, prober: Prober, probes: ProbeSet) -> tuple[Mode,
     prober.hits(model, probes)
     seconds = (time.perf_counter() - started) / SAMPLE * total
     if seconds <= AFFORDABLE_S:
-        return "exact", f"asking all {total:,} models takes about {seconds:.0f} s"
+        about = "under a second" if seconds < 1 else f"about {seconds:.0f} s"
+        return "exact", f"asking all {total:,} models takes {about}"
     return "search", (
         f"asking all {total:,} models would take about {seconds:,.0f} s; exact mode must be asked "
         f"for, and goes on where it was stopped"

@@ -117,6 +117,8 @@ class _Run:
     schemas: dict[str, TensorSchema] = field(default_factory=dict)
     geneses: dict[int, tuple[ModelGenesis, bytes]] = field(default_factory=dict)
     steps: dict[int, _Step] = field(default_factory=dict)
+    damaged_rounds: set[int] = field(default_factory=set)
+    """Rounds whose event is there, but not with the bytes that were sealed."""
     events: int = 0
     last_round: int = -1
 
@@ -139,7 +141,7 @@ def verify_case(case: Case, run: str | None = None, progress: Progress | None = 
         _verify_rounds(one)
         _verify_models(case, one)
     return Verdict(
-        rounds=sum(len(one.steps) for one in runs),
+        rounds=sum(len(one.steps) + len(one.damaged_rounds - one.steps.keys()) for one in runs),
         events=sum(one.events for one in runs),
         findings=tuple(finding for one in runs for finding in one.findings),
     )
@@ -235,7 +237,11 @@ def _verify_heads(chain: _Chain, segment: Segment, *, last: bool) -> tuple[Merkl
         except HeadError as error:
             if file == segment.vec and _patch_differs(event, frame.side):
                 file = segment.heads
-            chain.add("bad_digest", file, round_, f"event {event.id}: {error}")
+            detail = f"event {event.id}: {error}"
+            if isinstance(event, RoundCommitted):
+                chain.run.damaged_rounds.add(event.round)
+                detail += f"; no model from {event.round + 1} on can be rebuilt"
+            chain.add("bad_digest", file, round_, detail)
         else:
             _remember(chain.run, segment, event, tails, stored.offset, len(frame.head), frame.row)
     if len(vec) != rows * row_bytes:
@@ -378,15 +384,20 @@ def _verify_rounds(run: _Run) -> None:
     for t in sorted(run.steps):
         event = run.steps[t]
         genesis = run.geneses.get(t)
-        if before is not None and t != before.round + 1 and genesis is None:
+        first, last = (t, t - 1) if before is None else (before.round + 1, t - 1)
+        # Counted first: an event may claim any round number, and the hole before it be as wide.
+        explained = last - first < len(run.damaged_rounds) and all(
+            one in run.damaged_rounds for one in range(first, last + 1)
+        )
+        if genesis is None and not explained:
+            which = f"round {first} is" if first == last else f"rounds {first} to {last} are"
             run.findings.append(
                 Violation(
                     "round_gap",
                     run.name,
                     None,
-                    before.round + 1,
-                    f"rounds {before.round + 1} to {t - 1} are missing; no model from "
-                    f"{before.round + 2} on can be rebuilt",
+                    first,
+                    f"{which} missing; no model from {first + 1} on can be rebuilt",
                 )
             )
         left = before.post_digest if before is not None and t == before.round + 1 else None

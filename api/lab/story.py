@@ -32,8 +32,8 @@ def _setting(document: Document) -> str:
         f"The incident: {percent(incident['fraction'])} of the devices over "
         f"{incident['rounds']:,} rounds. Here: {factor:.0f} times the devices in "
         f"{mine['rounds']:,} rounds, {faster:.0f} times faster.",
-        f"{count(mine['malicious'], 'poisoned update')} went through clipping, secure "
-        f"aggregation and central noise.",
+        f"{count(mine['malicious'], 'poisoned update')} were clipped, averaged with honest ones, "
+        f"and covered with central noise; the record holds those averages only.",
     )
 
 

@@ -3,7 +3,7 @@
 SELECT 0 AS round, 'opened' AS kind, 'recording began, by ' || framework AS title
 FROM runs WHERE run = $run
 UNION ALL
-SELECT round, 'model', 'whole model ' || round || ' stored by the recorder'
+SELECT round, 'model', format('whole model {:,} stored by the recorder', round)
 FROM geneses WHERE run = $run
 UNION ALL
 SELECT round, 'release', 'released as ' || version || ' (' || channel || ')'
@@ -16,9 +16,9 @@ SELECT coalesce(round, 0), 'finding', kind || ': ' || detail
 FROM findings WHERE run = $run
 UNION ALL
 SELECT min(round), 'audits',
-       count(*) || ' sampled answers from model ' || min(round) || ' to model ' || max(round)
+       format('{:,} sampled answers, of models {:,} to {:,}', count(*), min(round), max(round))
 FROM audits WHERE run = $run HAVING count(*) > 0
 UNION ALL
-SELECT max(round), 'last_round', 'last recorded round; the model after it is ' || (max(round) + 1)
+SELECT max(round), 'last_round', format('last recorded round; the model after it is {:,}', max(round) + 1)
 FROM rounds WHERE run = $run HAVING count(*) > 0
 ORDER BY round, kind, title;

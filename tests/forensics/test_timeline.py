@@ -28,7 +28,7 @@ def test_facts_are_ordered_by_round_and_crossings_lie_among_them(tmp_path: Path)
     told = {entry.kind: (entry.round, entry.title) for entry in entries}
     assert told["release"] == (11, "released as 1.0 (production)")
     assert told["failed"] == (11, "attempt 0 failed: too few devices")
-    assert told["audits"] == (11, "1 sampled answers from model 11 to model 11")
+    assert told["audits"] == (11, "1 sampled answers, of models 11 to 11")
     assert told["last_round"] == (19, "last recorded round; the model after it is 20")
     assert told["crossing"][1] == (
         "attack success crosses 50% (sustained, between models 15 and 19)"

@@ -84,8 +84,10 @@ def test_a_flipped_bit_of_a_delta_names_exactly_its_round(case: Case) -> None:
     data = bytearray(path.read_bytes())
     data[321 * 80 + 7] ^= 1
     path.write_bytes(data)
-    first = verify_case(case).findings[0]
-    assert (first.kind, first.round) == ("bad_digest", 321)
+    verdict = verify_case(case)
+    assert [(one.kind, one.round) for one in verdict.findings] == [("bad_digest", 321)]
+    assert "no model from 322 on can be rebuilt" in verdict.findings[0].detail
+    assert verdict.rounds == ROUNDS
 
 
 def test_a_damaged_head_names_the_round_that_is_lost_with_it(case: Case) -> None:
