@@ -146,7 +146,7 @@ class Source:
 
     def timeline(self, run: str | None = None) -> pl.DataFrame:
         """What happened to the run, in order."""
-        return _frame(self.ask("timeline", run=run)["timeline"])
+        return _frame(self.ask("timeline", run=run)["entries"])
 
     def verify(self, run: str | None = None) -> Document:
         """Whether the record is whole and unaltered."""

@@ -304,7 +304,7 @@ QUESTIONS: dict[str, Question] = dict(
             "api.answers.models:timeline",
             python="forensics.timeline.lay_out",
             path="/runs/{run}/timeline",
-            example={"run": "quickstart-0123456789ab", "timeline": []},
+            example={"run": "quickstart-0123456789ab", "entries": []},
         ),
         _question(
             "verify",

@@ -31,9 +31,9 @@ class Violation:
     """One thing that is wrong with the record."""
 
     kind: str
-    """`damaged`, `torn_tail`, `bad_head`, `gap`, `repeated`, `equivocation`, `broken_chain`,
-    `bad_digest`, `vec_size`, `bad_seal`, `missing_file`, `stray_file`, `continuity`,
-    `round_gap`, `model_digest`."""
+    """`damaged`, `torn_tail`, `bad_head`, `gap`, `equivocation`, `broken_chain`, `bad_digest`,
+    `vec_size`, `bad_seal`, `missing_file`, `stray_file`, `continuity`, `round_gap`,
+    `model_digest`, `lost_range`, `topic_recreated`."""
 
     run: str
     file: str | None
@@ -81,6 +81,16 @@ class RunEvidence:
     last_round: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """One event's place in its producer's chain."""
+
+    digest: str
+    prev: str
+    file: Path
+    round: int | None
+
+
 @dataclass(slots=True)
 class _Chain:
     """One producer's chain of events, and how to say what is wrong with it."""
@@ -88,11 +98,8 @@ class _Chain:
     case: Case
     run: RunEvidence
     producer: str
-    next_seq: int = 0
-    prev: str = NO_DIGEST
-    seen: dict[int, str] = field(default_factory=dict)
-    broken: bool = False
-    """After unreadable bytes, the next event's seq and prev cannot follow: said once, there."""
+    links: dict[int, "_Link"] = field(default_factory=dict)
+    """Every event by its seq. A hole may be filled late, so links are judged at the end."""
 
     def add(self, kind: str, path: Path | None, round_: int | None, detail: str) -> None:
         file = None if path is None else str(path.relative_to(self.case.path))
@@ -111,6 +118,7 @@ def verify_producer(case: Case, run: RunEvidence, directory: Path) -> Iterator[i
         tree, rows, row_bytes = _verify_heads(chain, segment, last=last)
         previous_seal = _verify_seal(chain, segment, tree, rows, row_bytes, previous_seal, last)
         yield run.events - before
+    _verify_links(chain)
     # 0: what is there that no heads file accounts for?
     for path in sorted(set(directory.iterdir()) - expected):
         missing = path.suffix in {".vec", ".seal"}
@@ -135,7 +143,6 @@ def _verify_heads(chain: _Chain, segment: Segment, *, last: bool) -> tuple[Merkl
             kind = "torn_tail" if at_end and last and not segment.sealed else "damaged"
             if kind == "torn_tail" and is_being_written(segment.directory):
                 continue
-            chain.broken = True
             chain.add(
                 kind,
                 segment.heads,
@@ -150,7 +157,6 @@ def _verify_heads(chain: _Chain, segment: Segment, *, last: bool) -> tuple[Merkl
         try:
             event = parse_head(frame.head)
         except HeadError as error:
-            chain.broken = True
             chain.add("bad_head", segment.heads, chain.run.last_round + 1, str(error))
             continue
         if (event.run, event.producer) != (chain.run.name, chain.producer):
@@ -158,7 +164,7 @@ def _verify_heads(chain: _Chain, segment: Segment, *, last: bool) -> tuple[Merkl
                 "bad_head", segment.heads, None, f"event {event.id} lies in another log's file"
             )
         round_ = _round_of(event, chain.run, first_of_segment)
-        _verify_chain(chain, segment, event, digest(frame.head), round_)
+        _link(chain, segment, event, digest(frame.head), round_)
         # 4: side bytes
         side: bytes | memoryview = frame.side
         file = segment.heads
@@ -208,40 +214,31 @@ def _round_of(event: Event, run: RunEvidence, first_finding: int) -> int | None:
     return round_ if isinstance(round_, int) else run.last_round
 
 
-def _verify_chain(
+def _link(
     chain: _Chain, segment: Segment, event: Event, head_digest: str, round_: int | None
 ) -> None:
+    known = chain.links.setdefault(event.seq, _Link(head_digest, event.prev, segment.heads, round_))
+    # The same event twice is no fault: appending is at-least-once. Another one under its seq is.
+    if known.digest != head_digest:
+        detail = f"event {event.id} stands in the log twice, with different content"
+        chain.add("equivocation", segment.heads, round_, detail)
+
+
+def _verify_links(chain: _Chain) -> None:
     # 3: order without holes
-    if (known := chain.seen.get(event.seq)) is not None:
-        kind = "repeated" if known == head_digest else "equivocation"
-        chain.add(
-            kind,
-            segment.heads,
-            round_,
-            f"event {event.id} stands in the log twice"
-            + ("" if kind == "repeated" else ", with different content"),
-        )
-        return
-    if event.seq != chain.next_seq:
-        chain.add(
-            "gap",
-            segment.heads,
-            round_,
-            f"seq {chain.next_seq} to {event.seq - 1} are missing before {event.id}"
-            if event.seq > chain.next_seq
-            else f"seq {event.seq} comes after seq {chain.next_seq - 1}",
-        )
-    elif event.prev != chain.prev and not chain.broken:
-        chain.add(
-            "broken_chain",
-            segment.heads,
-            round_,
-            f"event {event.id} names {event.prev[:16]}… as the head before it, "
-            f"which is {chain.prev[:16]}…",
-        )
-    chain.broken = False
-    chain.seen[event.seq] = head_digest
-    chain.next_seq, chain.prev = max(chain.next_seq, event.seq + 1), head_digest
+    expected, before = 0, NO_DIGEST
+    for seq in sorted(chain.links):
+        link = chain.links[seq]
+        name = f"{chain.run.name}/{chain.producer}/{seq}"
+        if seq > expected:
+            which = (
+                f"seq {expected} is" if seq - 1 == expected else f"seq {expected} to {seq - 1} are"
+            )
+            chain.add("gap", link.file, link.round, f"{which} missing before event {name}")
+        elif link.prev != before:
+            detail = f"names {link.prev[:16]}… as the head before it, which is {before[:16]}…"
+            chain.add("broken_chain", link.file, link.round, f"event {name} {detail}")
+        expected, before = seq + 1, link.digest
 
 
 def _verify_seal(
@@ -278,7 +275,7 @@ def _verify_seal(
             ("heads_bytes", segment.heads.stat().st_size, seal.heads_bytes),
             ("root", tree.root(), seal.root),
             ("previous", previous, seal.previous),
-            ("last_seq", chain.next_seq - 1, seal.last_seq),
+            ("last_seq", max(chain.links, default=-1), seal.last_seq),
         )
         if found != sealed
     ]

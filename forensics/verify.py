@@ -11,18 +11,21 @@ The steps, in order; the code below carries their numbers.
        names the seal before it
     6  W_{t+1} as round t left it is W_{t+1} as round t + 1 found it, and no round is missing
     7  the model folded from W_0 has the recorded digest after every round
+    8  ingest noticed no second event under one seq, and no range that Kafka had lost
 
-It reads files only, so it needs no database and no trust in one. What it cannot see from files:
-that a record was never written. Kafka's offsets tell that, and ingest records it as findings.
+Steps 0 to 7 read files only, so they need no database and no trust in one. Step 8 is what no
+segment can show, since it never came into one; it is left out where no projection is given.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 
 import numpy as np
 
 from forensics.evidence import RunEvidence, Step, Violation, verify_producer
 from forensics.maps import FileMaps
+from ingest.store import Store
 from roundlog.case import Case
 from roundlog.errors import RoundlogError
 from roundlog.fold import apply_step
@@ -55,11 +58,18 @@ class Verdict:
         }
 
 
-def verify_case(case: Case, run: str | None = None, progress: Progress | None = None) -> Verdict:
+def verify_case(
+    case: Case,
+    run: str | None = None,
+    progress: Progress | None = None,
+    *,
+    store: Store | None = None,
+) -> Verdict:
     """Verifies every segment of a case, or of one of its runs.
 
     Args:
         progress: Called with the number of events read so far.
+        store: The case's projection, for what ingest refused and no segment can show.
     """
     names = sorted(path.parent.parent.name for path in case.segments.glob("*/*/*.heads"))
     runs = [RunEvidence(name) for name in dict.fromkeys(names) if run is None or name == run]
@@ -72,10 +82,11 @@ def verify_case(case: Case, run: str | None = None, progress: Progress | None = 
                     progress(seen)
         _verify_rounds(one)
         _verify_models(case, one)
+    noticed = () if store is None else _noticed_by_ingest(store, run, runs)
     return Verdict(
         rounds=sum(len(one.steps) + len(one.damaged_rounds - one.steps.keys()) for one in runs),
         events=sum(one.events for one in runs),
-        findings=tuple(finding for one in runs for finding in one.findings),
+        findings=(*(finding for one in runs for finding in one.findings), *noticed),
     )
 
 
@@ -160,3 +171,17 @@ def _verify_models(case: Case, run: RunEvidence) -> None:
 def _blame(case: Case, run: RunEvidence, step: Step | None, t: int, detail: str) -> None:
     file = None if step is None else str(step.segment.vec.relative_to(case.path))
     run.findings.append(Violation("model_digest", run.name, file, t, detail))
+
+
+def _noticed_by_ingest(
+    store: Store, run: str | None, runs: list[RunEvidence]
+) -> tuple[Violation, ...]:
+    # 8: what never came into a segment
+    known = {(one.kind, one.run, one.round) for each in runs for one in each.findings}
+    sql = (resources.files("forensics") / "sql" / "noticed_by_ingest.sql").read_text()
+    rows = store.rows(sql, {"run": run})
+    return tuple(
+        Violation(str(kind), str(about or ""), None, round_, str(detail))
+        for kind, about, round_, detail in rows
+        if (kind, about, round_) not in known
+    )

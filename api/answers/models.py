@@ -50,14 +50,17 @@ def rebuild(records: Records, params: RebuildParams, progress: Progress) -> Docu
 def timeline(records: Records, params: NoParams, progress: Progress) -> Document:
     """What happened to a run, oldest first."""
     run = records.run(params.run)
-    return {"run": run, "timeline": [entry.document() for entry in lay_out(records.store, run)]}
+    return {"run": run, "entries": [entry.document() for entry in lay_out(records.store, run)]}
 
 
 def verify(records: Records, params: NoParams, progress: Progress) -> Document:
     """Every byte of every segment, looked at."""
     run = records.run(params.run) if params.run is not None else None
     return verify_case(
-        records.case, run, progress=lambda done: progress("verify", done, None)
+        records.case,
+        run,
+        progress=lambda done: progress("verify", done, None),
+        store=records.store,
     ).document()
 
 

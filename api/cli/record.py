@@ -176,5 +176,5 @@ def timeline(case: str, run: str | None, as_json: bool, token: str | None) -> No
 
 
 def _timeline(document: Document) -> str:
-    rows = [(entry["round"], entry["kind"], entry["title"]) for entry in document["timeline"]]
+    rows = [(entry["round"], entry["kind"], entry["title"]) for entry in document["entries"]]
     return table(rows, ("round", "what", ""))

@@ -192,7 +192,7 @@ def test_bisect_wants_a_trigger_or_a_command(shared: Recorded) -> None:
 
 
 def test_timeline_and_verify_answer(shared: Recorded) -> None:
-    kinds = {entry["kind"] for entry in _json("timeline", shared.case)["timeline"]}
+    kinds = {entry["kind"] for entry in _json("timeline", shared.case)["entries"]}
     assert {"opened", "model", "last_round"} <= kinds
     verdict = _json("verify", shared.case)
     assert set(verdict) >= {"ok", "rounds", "findings"}

@@ -165,7 +165,7 @@ def test_probe_diff_drift_timeline_and_show_answer(served: Served) -> None:
     assert probed["round"] == ROUNDS
     assert _get(served, f"/runs/{run}/diff", before=0, after="head")["b"]["round"] == ROUNDS
     assert _get(served, f"/runs/{run}/drift", every=100)["rows"][0]["drift"] == 0
-    assert _get(served, f"/runs/{run}/timeline")["timeline"]
+    assert _get(served, f"/runs/{run}/timeline")["entries"]
     assert _get(served, f"/runs/{run}/show", event="head~3")["event"]["round"] == ROUNDS - 4
     assert _get(served, f"/runs/{run}/log", limit=5)["next"]
     assert _get(served, "/findings") == {"findings": []}

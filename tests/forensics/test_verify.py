@@ -112,14 +112,44 @@ def test_bytes_behind_the_last_whole_head_are_a_finding_and_are_not_repaired(cas
     assert last.heads.read_bytes() == before
 
 
-def test_two_swapped_events_break_the_chain(case: Case) -> None:
+def test_two_swapped_events_break_the_seal(case: Case) -> None:
     path = sorted(case.segments.rglob("*.heads"))[0]
     data = path.read_bytes()
     whole = list(scan_heads(data))
     a, b = whole[10], whole[11]
     swapped = data[: a.offset] + data[b.offset : b.end] + data[a.offset : a.end] + data[b.end :]
     path.write_bytes(swapped)
-    assert {"gap", "bad_seal"} <= _kinds(verify_case(case))
+    assert _kinds(verify_case(case)) == {"bad_seal"}
+
+
+def _unsealed(case: Case) -> Path:
+    """The last heads file, with its seal taken away, as if the producer had not closed."""
+    last = list_segments(case.segments / "r" / "server")[-1]
+    last.seal.unlink()
+    return last.heads
+
+
+def test_the_same_event_twice_is_no_fault_and_another_one_is(case: Case) -> None:
+    path = _unsealed(case)
+    data = path.read_bytes()
+    stored = next(one for one in scan_heads(data) if one.frame and b'"answer":3' in one.frame.head)
+    path.write_bytes(data + data[stored.offset : stored.end])
+    assert verify_case(case).ok
+    frame, _ = decode_frame(data, stored.offset)
+    forged = type(frame)(frame.head.replace(b'"answer":3', b'"answer":4'), frame.side, frame.origin)
+    path.write_bytes(data + encode_frame(forged))
+    assert _kinds(verify_case(case)) == {"equivocation"}
+
+
+def test_a_hole_that_was_filled_late_is_closed(case: Case) -> None:
+    path = _unsealed(case)
+    data = path.read_bytes()
+    stored = list(scan_heads(data))[5]
+    without = data[: stored.offset] + data[stored.end :]
+    path.write_bytes(without)
+    assert "gap" in _kinds(verify_case(case))
+    path.write_bytes(without + data[stored.offset : stored.end])
+    assert verify_case(case).ok
 
 
 def test_an_event_replaced_by_a_well_formed_other_one_is_found(case: Case) -> None:
