@@ -22,10 +22,19 @@ found, what that costs, and what to do.
      ├── CaseError                not a case directory, or one this version cannot read
      │    └── CaseBusyError       another process owns the case (exit 5)
      ├── IngestError              the projection cannot go on without a decision
+     │    └── StoreError          DuckDB refused (ingest.store)
      ├── QuestionError            a forensic question that this record cannot answer
      │    ├── RoundRangeError     no such round or model
-     │    └── TriggerError        not a trigger or truth file
-     └── ScenarioError            a scenario field or value is wrong (exit 2)
+     │    ├── TriggerError        not a trigger or truth file
+     │    ├── CheckError          a check command broke its contract (forensics.check)
+     │    ├── StoppedError        a measurement was stopped; it can go on (forensics.readings)
+     │    └── ParameterError      a parameter of a question is wrong (api.parameters)
+     ├── ScenarioError            a scenario field or value is wrong (exit 2)
+     └── doors of their own       ServeError, RemoteError, UnreachableError, BusyError,
+                                  CancelledError, DemoError (api)
+
+A room above the kernel defines its errors beside the code that raises them; they stand here so
+that the whole tree can be seen at once.
 """
 
 

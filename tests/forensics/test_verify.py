@@ -152,6 +152,18 @@ def test_a_hole_that_was_filled_late_is_closed(case: Case) -> None:
     assert verify_case(case).ok
 
 
+def test_an_erased_tail_leaves_the_chain_and_the_root_intact(case: Case) -> None:
+    path = sorted(case.segments.rglob("*.heads"))[0]
+    data = path.read_bytes()
+    stored = next(one for one in scan_heads(data) if one.frame and b'"answer":3' in one.frame.head)
+    frame, _ = decode_frame(data, stored.offset)
+    erased = encode_frame(type(frame)(frame.head, bytes(len(frame.side)), frame.origin))
+    path.write_bytes(data[: stored.offset] + erased + data[stored.end :])
+    findings = verify_case(case).findings
+    assert [one.kind for one in findings] == ["bad_digest"]
+    assert "salted digest" in findings[0].detail
+
+
 def test_an_event_replaced_by_a_well_formed_other_one_is_found(case: Case) -> None:
     path = sorted(case.segments.rglob("*.heads"))[0]
     data = path.read_bytes()
