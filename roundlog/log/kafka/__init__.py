@@ -48,6 +48,9 @@ CHECK_S = 2.0
 # A reader that stands still this long, with records ahead of it, cannot read the next one.
 STALLED_S = 30.0
 
+ALL_THAT_CAME = 1 << 20
+"""Records of one poll: everything of the last answers, which are bounded in bytes."""
+
 
 class KafkaLog:
     """`roundlog.log.port.Log` over one topic. For one thread.
@@ -159,7 +162,11 @@ class KafkaLog:
         """
         self._move_to(positions)
         if not self._ready:
-            self._fill(max_records, timeout_s)
+            self._fill(timeout_s)
+        elif len(self._ready) < max_records:
+            # The client asks the broker for more only once all that came was taken from it. Taken
+            # here, the next answer travels while the caller works on this one.
+            self._fill(0.0)
         if not self._ready:
             self._check()
             return []
@@ -243,16 +250,20 @@ class KafkaLog:
             consumer.seek(TopicPartition(self.topic, int(number)), offset)
         self._moved = time.monotonic()
 
-    def _fill(self, max_records: int, timeout_s: float) -> None:
+    def _fill(self, timeout_s: float) -> None:
         if not self._next:
             time.sleep(timeout_s)
             return
         consumer = self._open_consumer()
         try:
-            polled = consumer.poll(timeout_ms=round(timeout_s * 1e3), max_records=max_records)
+            polled = consumer.poll(timeout_ms=round(timeout_s * 1e3), max_records=ALL_THAT_CAME)
         except (OffsetOutOfRangeError, LogTruncationError) as error:
+            if self._ready:
+                return  # It will be said again, behind the records that came before.
             raise self._lost_range() from error
         except Exception as error:
+            if self._ready:
+                return
             # Besides its own errors the client raises whatever its parser trips over.
             if isinstance(error, KafkaError) and not isinstance(error, CorruptRecordError):
                 self._drop_consumer()
