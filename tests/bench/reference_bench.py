@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import Figure, Page, cpu_seconds
+from figures import Figure, Page, cpu_seconds, median_and_range
 
 from forensics.rebuild import CaseModels
 from ingest.store import Store
@@ -66,6 +66,28 @@ def _watch(process: "subprocess.Popen[str]", peak: list[float]) -> None:
             if line.startswith("RssAnon:"):
                 peak[0] = max(peak[0], int(line.split()[1]) / 1024)
         time.sleep(0.05)
+
+
+HELP_BAR_S = 0.3
+
+
+def bench_start(page: Page) -> None:
+    """How quickly does the command line answer that it is there?"""
+    cpu = []
+    for _ in range(7):
+        before = cpu_seconds()
+        subprocess.run([str(ROUNDLOG), "--help"], capture_output=True, check=True)
+        cpu.append(cpu_seconds() - before)
+    middle = sorted(cpu)[len(cpu) // 2]
+    page.add(
+        Figure(
+            "The command line",
+            "`roundlog --help`, CPU",
+            median_and_range(cpu, "s", 2),
+            bar=f"< {HELP_BAR_S} s",
+            holds=middle < HELP_BAR_S,
+        )
+    )
 
 
 def bench_reference(page: Page, folder: Path) -> None:

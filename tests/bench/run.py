@@ -9,7 +9,7 @@ from pathlib import Path
 from figures import Page
 from ingest_bench import bench_embedded_ingest, bench_kafka_ingest
 from kernel_bench import bench_kernel
-from reference_bench import bench_reference
+from reference_bench import bench_reference, bench_start
 from streams import SIZES
 from zone_bench import bench_zones
 
@@ -49,6 +49,8 @@ def measure(page: Page, work: Path, parts: tuple[str, ...]) -> None:
         if "kafka" in parts:
             bench_kafka_ingest(page, size, folder)
         shutil.rmtree(folder)
+    if "reference" in parts:
+        bench_start(page)
     for part, bench in (("reference", bench_reference), ("zones", bench_zones)):
         if part in parts:
             folder = work / part
