@@ -10,11 +10,12 @@ from figures import Page
 from ingest_bench import bench_embedded_ingest, bench_kafka_ingest
 from kernel_bench import bench_kernel
 from reference_bench import bench_reference, bench_start
+from refresh_bench import bench_refresh
 from streams import SIZES
 from zone_bench import bench_zones
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("kernel", "ingest", "kafka", "reference", "zones")
+PARTS = ("kernel", "ingest", "kafka", "reference", "zones", "refresh")
 
 
 def main() -> int:
@@ -51,7 +52,8 @@ def measure(page: Page, work: Path, parts: tuple[str, ...]) -> None:
         shutil.rmtree(folder)
     if "reference" in parts:
         bench_start(page)
-    for part, bench in (("reference", bench_reference), ("zones", bench_zones)):
+    whole = (("reference", bench_reference), ("zones", bench_zones), ("refresh", bench_refresh))
+    for part, bench in whole:
         if part in parts:
             folder = work / part
             folder.mkdir()
