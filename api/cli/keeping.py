@@ -1,5 +1,6 @@
 """Commands that keep a case: ingest, serve, verify."""
 
+import os
 import sys
 
 import click
@@ -167,7 +168,12 @@ def serve(
     guard = Guard(host=host, token=token, names=allowed_names(allow_host))
     guard.check_bind()
     opened = Case.create(case) if source or new else Case(case)
-    serve_case(opened, guard, port=port, source=source, ready=ready)
+    if not serve_case(opened, guard, port=port, source=source, ready=ready):
+        # A thread still waits for a broker or finishes a job, with the database in its hands. It
+        # cannot be ended, and tearing the interpreter down around it only makes noise.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 @twins("verify")

@@ -43,13 +43,16 @@ def serve_case(
     port: int,
     source: str | None = None,
     ready: Callable[[str], None] | None = None,
-) -> None:
+) -> bool:
     """Owns the case and serves it until SIGTERM or SIGINT.
 
     Args:
         port: 0 takes a free one.
         source: `kafka://HOST:PORT/TOPIC` to ingest from, besides the case's own log.
         ready: Called with the address, once requests are answered.
+
+    Returns:
+        Whether every thread had ended within the time that a stop may take.
 
     Raises:
         ServeError: The address cannot be bound, or would be reachable without a token.
@@ -70,6 +73,7 @@ def serve_case(
             )
             server = _Server(config, state, lambda: ready(address) if ready else None)
             server.run(sockets=[listener])
+    return state.drained
 
 
 @contextlib.contextmanager
@@ -85,7 +89,8 @@ def running(case: Case, guard: Guard, ingest: Callable[[Store], Ingest]) -> Iter
         records.stopping.set()
         drained = state.ingesting.stop(INGEST_S)
         idle = state.jobs.close(JOBS_S)
-        if drained and idle:
+        state.drained = drained and idle
+        if state.drained:
             store.close()
         else:
             # What was committed is durable; the next process reads on from the watermark.

@@ -90,6 +90,8 @@ class ServerState:
     guard: Guard
     ingesting: Ingesting
     receiver: Receiver = field(init=False)
+    drained: bool = False
+    """Set at the end: whether every thread had ended in time."""
 
     def __post_init__(self) -> None:
         self.receiver = Receiver(self.records)
