@@ -73,6 +73,7 @@ def measure_drift(
     last: int | None = None,
     every: int | None = None,
     direction: Array | None = None,
+    toward: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Drift:
     """Drift from model `first`, at every `every`-th model and at `last`.
@@ -80,7 +81,9 @@ def measure_drift(
     Args:
         first: The origin o; the run's first model where it is left out.
         every: Rounds between rows; about 200 rows where it is left out.
-        direction: g, shape (elements,), in the order of the flattened model; its length is ignored.
+        direction: g, shape (elements,), the trainable elements in the order of the flattened model;
+            its length is ignored.
+        toward: t of a model instead of a direction: g is the straight way there from the origin.
         progress: Called with (models done, models in all).
 
     Raises:
@@ -94,9 +97,14 @@ def measure_drift(
     every = max(1, (last - first) // POINTS) if every is None else every
     if every < 1:
         raise QuestionError(f"every {every} rounds is not an interval; give 1 or more")
-    unit = _unit(direction, models.schema)
+    if direction is not None and toward is not None:
+        raise QuestionError("a direction and a model to go towards: give one of them")
     ts = sorted({*range(first, last + 1, every), last})
     origin = before = _numbers(models.model(first), models.schema)
+    if toward is not None:
+        end = _numbers(models.model(toward), models.schema)
+        direction = np.concatenate([(end[name] - origin[name]).reshape(-1) for name in origin])
+    unit = _unit(direction, models.schema)
     rows: list[DriftRow] = []
     for t, model in _at(models, ts, every):
         weights = _numbers(model, models.schema)

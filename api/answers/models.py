@@ -1,15 +1,11 @@
 """Questions about models and the record as a whole, which need no trigger and no torch."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from api.documents import Document
 from api.parameters import DiffParams, DriftParams, NoParams, RebuildParams
 from api.records import Progress, Records
 from api.rounds import parse_range, parse_round
 from forensics.diff import diff_models
 from forensics.drift import measure_drift
-from forensics.models import numbers
 from forensics.rebuild import CaseModels
 from forensics.timeline import lay_out
 from forensics.verify import verify_case
@@ -26,7 +22,7 @@ def drift(records: Records, params: DriftParams, progress: Progress) -> Document
         first=first,
         last=last,
         every=params.every,
-        direction=_way(models, first, params.toward),
+        toward=None if params.toward is None else _model_named(models, params.toward),
         progress=lambda done, total: progress("drift", done, total),
     )
     return measured.document()
@@ -62,16 +58,6 @@ def verify(records: Records, params: NoParams, progress: Progress) -> Document:
         progress=lambda done: progress("verify", done, None),
         store=records.store,
     ).document()
-
-
-def _way(models: CaseModels, first: int, toward: str | None) -> NDArray[np.floating] | None:
-    """The straight way from the first model to another one, as a direction."""
-    if toward is None:
-        return None
-    ends = np.stack([models.model(first), models.model(_model_named(models, toward))])
-    start, end = numbers(ends, models.schema)
-    way: NDArray[np.floating] = end - start
-    return way
 
 
 def _models(records: Records, run: str | None) -> CaseModels:

@@ -63,3 +63,20 @@ def test_a_direction_that_does_not_fit_is_refused(
 def test_an_empty_interval_is_refused(walk: Walk) -> None:
     with walk.open() as (_, _, models), pytest.raises(QuestionError, match=r"20\.\.10 is empty"):
         measure_drift(models, first=20, last=10)
+
+
+def test_the_way_towards_a_model_is_a_direction_also_where_the_model_has_buffers(
+    walk: Walk,
+) -> None:
+    with walk.open() as (_, _, models):
+        rows = measure_drift(models, every=100, toward=200).rows
+    way = walk.weights(200) - walk.weights(0)
+    for row in rows:
+        moved = walk.weights(row.round) - walk.weights(0)
+        assert row.along == pytest.approx(moved @ way / np.linalg.norm(way))
+    assert rows[2].along == pytest.approx(rows[2].drift)
+
+
+def test_a_direction_and_a_way_at_once_are_refused(walk: Walk) -> None:
+    with walk.open() as (_, _, models), pytest.raises(QuestionError, match="one of them"):
+        measure_drift(models, direction=np.ones(19), toward=3)
