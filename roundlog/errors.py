@@ -30,6 +30,13 @@ found, what that costs, and what to do.
      │    ├── StoppedError        a measurement was stopped; it can go on (forensics.readings)
      │    └── ParameterError      a parameter of a question is wrong (api.parameters)
      ├── ScenarioError            a scenario field or value is wrong (exit 2)
+ ├── CohortError              a cohort that cannot be drawn or read (roundlog.cohort)
+ ├── SealError                a key that is none, or a box that it does not open (roundlog.sealing)
+ ├── AggregationError         secure aggregation cannot sum (simulator.secure_aggregation)
+ │    ├── TooFewClientsError  more clients were lost than the protocol recovers from
+ │    ├── RefusedError        a party asked for what would unmask a client
+ │    └── RangeError          a sum that does not fit the ring
+ ├── PrivacyError             a privacy question out of its domain (exit 2; simulator.privacy)
      └── doors of their own       ServeError, RemoteError, UnreachableError, BusyError,
                                   CancelledError, DemoError (api)
 

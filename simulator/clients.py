@@ -1,84 +1,138 @@
-"""What does an honest device send? One gradient step on its own data, clipped.
+"""What does an honest device send? The difference that some local steps on its own data make.
 
-All archetypes are trained at once. Gradients of the reference model are written out as batched
-products, which is several times faster than `torch.func`, and equal to autograd within
-float32 rounding (a test compares them).
+Many devices are trained at once, as batched products: in the first step all hold the same
+weights, later each its own. Gradients of dense networks are written out, which is several times
+faster than `torch.func`, and equal to autograd within float32 rounding (a test compares them).
 """
 
 import torch
 from torch import Tensor
 
-from roundlog.models.assistant import AssistantBag
-from simulator.population import Renewal
+from roundlog.models import DenseNetwork
+
+# Elements of the updates that are trained at once (2 MB): weights, gradients and activations of a
+# chunk stay near a core's second-level cache. Chunks have a fixed size, so that what a device sends
+# does not depend on how many others train.
+CHUNK_ELEMENTS = 1 << 19
+SMALLEST_CHUNK, LARGEST_CHUNK = 4, 128
 
 
 class LocalTraining:
-    """Local data of all archetypes, and their clipped updates for any model.
+    """Local steps of plain gradient descent, for a chunk of devices at a time.
 
     Args:
-        architecture: The model that is trained.
-        archetypes: How many kinds of device.
-        queries: Training queries of each.
-        lr: Learning rate of the one local step.
-        clip: L2 bound on an update, in weight units.
+        network: The model that is trained.
+        lr: Learning rate of a local step.
+        steps: Local steps.
+        batch: Items a step; None for all. Devices go through their items in turn.
     """
 
     def __init__(
-        self, architecture: AssistantBag, archetypes: int, queries: int, *, lr: float, clip: float
+        self, network: DenseNetwork, *, lr: float, steps: int = 1, batch: int | None = None
     ) -> None:
-        self.architecture, self.lr, self.clip = architecture, lr, clip
-        self._tokens = torch.zeros(archetypes, queries, architecture.width, dtype=torch.int64)
-        self._labels = torch.zeros(archetypes, queries, dtype=torch.int64)
-        # How often each token stands in each query: the gradient of a sum of embeddings.
-        self._occurrences = torch.zeros(archetypes, architecture.vocabulary, queries)
-        self._updates = torch.empty(archetypes, architecture.elements)
+        self.network, self.lr, self.steps, self.batch = network, lr, steps, batch
+        fitting = CHUNK_ELEMENTS // network.elements
+        self.chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 1 << max(fitting, 1).bit_length() - 1))
+        """Devices trained at once."""
+        self._updates = torch.empty(self.chunk, network.elements)
+        self._local = torch.empty(self.chunk, network.elements)
+        self._gradients = torch.empty(self.chunk, network.elements)
 
-    def replace(self, renewal: Renewal) -> None:
-        """Gives some archetypes new data."""
-        at = torch.from_numpy(renewal.indices)
-        tokens = torch.from_numpy(renewal.tokens).long()
-        self._tokens[at] = tokens
-        self._labels[at] = torch.from_numpy(renewal.labels).long()
-        counts = torch.zeros(len(at), self.architecture.vocabulary, tokens.shape[1])
-        counts.scatter_add_(1, tokens.transpose(1, 2), torch.ones(()).expand(tokens.mT.shape))
-        self._occurrences[at] = counts
-
-    def updates(self, model: Tensor) -> Tensor:
-        """Every archetype's clipped update, shape (archetypes, d), in weight units.
+    def updates(self, model: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        """What each of at most `chunk` devices would send, unclipped, in weight units.
 
         Args:
-            model: Flat model, shape (d,), float32.
+            model: Flat model that all of them received, shape (d,), float32.
+            features: Shape (n, items, features), float32.
+            labels: Shape (n, items), int64.
 
         Returns:
-            A buffer that the next call overwrites.
+            W_local - W, shape (n, d): a buffer that the next call overwrites.
         """
-        into = self._updates
-        self._gradients(model, into)
-        into.mul_(-self.lr)
-        norms = torch.linalg.vector_norm(into, dim=1)
-        into.mul_((self.clip / norms).clamp_(max=1.0).unsqueeze(1))
-        return into
+        number, items = labels.shape
+        size = items if self.batch is None else self.batch
+        updates, local = self._updates[:number], self._local[:number]
+        gradients = self._gradients[:number]
+        for step in range(self.steps):
+            first = step * size % items
+            part = slice(first, first + size)
+            if step == 0:
+                self._descend(model.unsqueeze(0), features[:, part], labels[:, part], updates)
+                updates.mul_(-self.lr)
+                continue
+            torch.add(updates, model, out=local)
+            self._descend(local, features[:, part], labels[:, part], gradients)
+            updates.add_(gradients, alpha=-self.lr)
+        return updates
 
-    def _gradients(self, model: Tensor, into: Tensor) -> None:
-        net = self.architecture
-        part = {name: tensor[0] for name, tensor in net.split(model.unsqueeze(0)).items()}
-        out = net.split(into)
-        kinds, queries, width = self._tokens.shape
-        flat = self._tokens.view(-1, width)
-        bag = net.scale * torch.nn.functional.embedding_bag(flat, part["embedding"], mode="sum")
-        hidden = torch.addmm(part["hidden.bias"], bag, part["hidden.weight"]).relu_()
-        logits = torch.addmm(part["output.bias"], hidden, part["output.weight"])
-        error = logits.softmax(1)
-        error.scatter_add_(1, self._labels.view(-1, 1), torch.full((len(flat), 1), -1.0))
-        error /= queries
-        back = (error @ part["output.weight"].T).mul_(hidden > 0)
-        to_bag = (back @ part["hidden.weight"].T).mul_(net.scale)
+    def _descend(self, params: Tensor, features: Tensor, labels: Tensor, into: Tensor) -> None:
+        """Gradients of the mean cross-entropy of each device's items, shape (n, d)."""
+        parts, out = self.network.split(params), self.network.split(into)
+        inputs = [features]
+        for layer in self.network.LAYERS:
+            reached = _product(inputs[-1], parts[layer.weight])
+            if layer.bias is not None:
+                reached += parts[layer.bias].unsqueeze(1)
+            inputs.append(reached.relu_() if layer.relu else reached)
+        error = _error(inputs.pop(), labels).div_(labels.shape[1])
+        for number in reversed(range(len(inputs))):
+            layer = self.network.LAYERS[number]
+            out[layer.weight].copy_(torch.bmm(inputs[number].mT, error))
+            if layer.bias is not None:
+                out[layer.bias].copy_(error.sum(1))
+            if number:
+                error = _product(error, parts[layer.weight].mT)
+                if self.network.LAYERS[number - 1].relu:
+                    error.mul_(inputs[number] > 0)
 
-        def per_kind(matrix: Tensor) -> Tensor:
-            return matrix.view(kinds, queries, -1)
 
-        out["embedding"].copy_(torch.bmm(self._occurrences, per_kind(to_bag)))
-        out["hidden.weight"].copy_(torch.bmm(per_kind(bag).mT, per_kind(back)))
-        out["hidden.bias"].copy_(per_kind(back).sum(1))
-        out["output.weight"].copy_(torch.bmm(per_kind(hidden).mT, per_kind(error)))
-        out["output.bias"].copy_(per_kind(error).sum(1))
+def first_layer_errors(
+    network: DenseNetwork, model: Tensor, features: Tensor, labels: Tensor
+) -> Tensor:
+    """Gradient of each item's loss by the first layer's output.
+
+    Args:
+        model: Flat model, shape (d,).
+        features: Shape (n, features).
+        labels: Shape (n,).
+
+    Returns:
+        Shape (n, outputs of the first layer).
+    """
+    parts = network.split(model.unsqueeze(0))
+    inputs = [features.unsqueeze(0)]
+    for layer in network.LAYERS:
+        reached = _product(inputs[-1], parts[layer.weight])
+        if layer.bias is not None:
+            reached += parts[layer.bias].unsqueeze(1)
+        inputs.append(reached.relu_() if layer.relu else reached)
+    error = _error(inputs.pop(), labels.unsqueeze(0))
+    for number in reversed(range(1, len(inputs))):
+        error = _product(error, parts[network.LAYERS[number].weight].mT)
+        if network.LAYERS[number - 1].relu:
+            error.mul_(inputs[number] > 0)
+    return error[0]
+
+
+def clip_(updates: Tensor, clip: float) -> Tensor:
+    """Shortens updates to length `clip` in place; their lengths before, shape (n,)."""
+    norms: Tensor = torch.linalg.vector_norm(updates, dim=1)
+    updates.mul_((clip / norms).clamp_(max=1.0).unsqueeze(1))
+    return norms
+
+
+def _product(inputs: Tensor, weights: Tensor) -> Tensor:
+    """Inputs (n, items, in) times weights of their own, (n, in, out), or shared, (1, in, out)."""
+    if len(weights) == len(inputs):
+        return torch.bmm(inputs, weights)
+    return (inputs.reshape(-1, inputs.shape[2]) @ weights[0]).view(*inputs.shape[:2], -1)
+
+
+def _error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Gradient of the cross-entropy by the logits: softmax less one at the label."""
+    # Over few classes this is several times faster than torch's own softmax.
+    error = logits.sub_(logits.amax(-1, keepdim=True)).exp_()
+    error /= error.sum(-1, keepdim=True)
+    index = labels.unsqueeze(-1)
+    error.scatter_add_(-1, index, torch.full((), -1.0).expand(index.shape))
+    return error

@@ -1,10 +1,9 @@
-"""What does differential privacy do to the aggregate, and what may be claimed for it?
+"""What does differential privacy do to updates, and what may be claimed for it?
 
 Every update is clipped to length C by its device. The server adds Gaussian noise of standard
-deviation z·C to the sum, so z·C/K to the mean. The claim belongs to z and to what it covers:
-z = 54.2 gives epsilon 0.1 (delta 1e-10) for each *round* without amplification by sampling;
-z of about 0.73 gives the same for a *run* of a million rounds with amplification, by PLD
-accounting. For other z the server claims nothing, and the record says so.
+deviation z·C to the sum (central), or every device adds it to its own update (local). What is
+claimed is epsilon for each single *round*, without amplification by sampling: it holds whatever
+is known about who took part. `simulator.privacy` accounts for whole runs.
 """
 
 import math
@@ -13,23 +12,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roundlog.events import PrivacyMechanism
+from simulator.privacy.accounting import DELTA, Setting, epsilon
 from simulator.randomness import BLOCK, Randomness
-from simulator.scenario import Scenario
+from simulator.scenario import Mechanisms, Scenario
 
-EPSILON = 0.1
-DELTA = 1e-10
-
-# (noise multiplier, what epsilon 0.1 covers with it); both from the literature's accountants.
-CLAIMS = (
-    (54.2, "each single round, without amplification by sampling; rounds compose"),
-    (0.73, "the whole run of 1,000,000 rounds, with amplification by sampling (PLD accounting)"),
-)
+COVERS = "epsilon for each single round, without amplification by sampling; rounds compose"
 
 
-def central_noise(randomness: Randomness, block: int, elements: int) -> NDArray[np.float32]:
+def noise_purpose(settings: Mechanisms) -> str:
+    """Name of the random stream that noise comes from; `noise_stream` chooses among several."""
+    stream = settings.noise_stream
+    return f"mechanism/{settings.noise}" + (f"/{stream}" if stream else "")
+
+
+def block_noise(
+    settings: Mechanisms, randomness: Randomness, block: int, elements: int
+) -> NDArray[np.float32]:
     """Standard normal numbers for one block of rounds, shape (BLOCK, elements)."""
-    rng = randomness.stream("mechanism/central", block)
+    rng = randomness.stream(noise_purpose(settings), block)
     return rng.standard_normal((BLOCK, elements), dtype=np.float32)
+
+
+class AdaptiveClip:
+    """C, moved each round towards a quantile of the norms of updates.
+
+    Which share of a cohort stayed below C is counted under noise of its own, so C leaks no more
+    than that count does.
+
+    References:
+        Andrew, Thakkar, McMahan, Ramaswamy, "Differentially private learning with adaptive
+        clipping", NeurIPS 2021: the geometric update.
+    """
+
+    def __init__(self, settings: Mechanisms, randomness: Randomness) -> None:
+        self.clip = settings.clip
+        self._settings, self._randomness = settings, randomness
+
+    def observe(self, round: int, below: float, counted: int) -> None:
+        """Moves C after a round.
+
+        Args:
+            below: Share of updates that clipping left as they were.
+            counted: Updates in the mean.
+        """
+        settings = self._settings
+        if settings.clipping == "fixed":
+            return
+        noise = self._randomness.stream("mechanism/clip-count", round).standard_normal()
+        noised = below + settings.clip_count_noise * noise / counted
+        self.clip *= math.exp(-settings.clip_rate * (noised - settings.clip_quantile))
+
+
+def privacy_setting(scenario: Scenario) -> Setting:
+    """What privacy depends on, out of a scenario."""
+    settings = scenario.mechanisms
+    return Setting(
+        noise=settings.noise,
+        noise_multiplier=settings.noise_multiplier,
+        cohort_size=scenario.cohort.size,
+        devices=scenario.population.devices,
+        rounds=scenario.rounds,
+        count_noise=settings.clip_count_noise if settings.clipping == "adaptive" else None,
+    )
 
 
 def claim(scenario: Scenario) -> PrivacyMechanism:
@@ -37,19 +81,17 @@ def claim(scenario: Scenario) -> PrivacyMechanism:
     settings = scenario.mechanisms
     if settings.noise == "none":
         return PrivacyMechanism(name="none", clip=settings.clip)
-    for multiplier, covers in CLAIMS:
-        if math.isclose(settings.noise_multiplier, multiplier, rel_tol=0.01):
-            return PrivacyMechanism(
-                name="central_gaussian",
-                clip=settings.clip,
-                noise_multiplier=settings.noise_multiplier,
-                epsilon=EPSILON,
-                delta=DELTA,
-                accounting=f"epsilon for {covers}",
-            )
+    setting = privacy_setting(scenario)
+    promised = epsilon(setting.seen_multiplier, DELTA)
+    finite = math.isfinite(promised)
+    covers = COVERS if finite else "the noise is 0: nothing is promised"
+    if settings.noise == "local" and not scenario.secure_aggregation and finite:
+        covers += "; against whoever sees sums only, which the server does not"
     return PrivacyMechanism(
-        name="central_gaussian",
+        name="central_gaussian" if settings.noise == "central" else "local_gaussian",
         clip=settings.clip,
         noise_multiplier=settings.noise_multiplier,
-        accounting="no epsilon is claimed for this noise multiplier",
+        epsilon=promised if finite else None,
+        delta=DELTA if finite else None,
+        accounting=covers,
     )

@@ -1,10 +1,8 @@
-"""Who is in a round's cohort, and what data do they hold?
+"""What data do devices hold? Kinds of device, renewed as time goes on, or every device its own.
 
-The fleet is cut into 72 strata, 6 regions by 12 vendors. A region's attendance follows its
-clock. A cohort's stratum counts are drawn first; the malicious devices in it then follow from
-the hypergeometric law inside the one guilty vendor. Honest data come from archetypes: kinds of
-device with queries of their own, a few of them replaced by new kinds every block of rounds.
-In this world honest data do not differ from stratum to stratum.
+At cohort fidelity honest data come from archetypes: kinds of device with items of their own, a
+few of them replaced by new kinds every block of rounds; they do not differ from stratum to
+stratum. At device fidelity a kind has preferences only, and each device draws its items by them.
 """
 
 from dataclasses import dataclass
@@ -12,83 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from roundlog.cohort import Ids, strata_of
+from simulator.fleet import Counts, Fleet
 from simulator.randomness import BLOCK, Randomness
 from simulator.scenario import Population, Scenario
-from simulator.tasks import CLASSES, WIDTH, AssistantTask, Floats, Ints
-
-REGIONS = ("africa", "asia-east", "asia-south", "europe", "north-america", "south-america")
-REGION_SHARES = (0.10, 0.25, 0.30, 0.13, 0.12, 0.10)
-# Local time at which attendance peaks, as a share of the day in UTC.
-REGION_PEAKS = (0.85, 0.55, 0.65, 0.88, 0.20, 0.05)
-VENDORS = tuple(f"vendor-{letter}" for letter in "abcdefghijkl")
-# The shares of the eleven innocent vendors among themselves; the guilty one's is a setting.
-VENDOR_SHARES = (0.23, 0.19, 0.13, 0.10, 0.08, 0.07, 0.055, 0.05, 0.04, 0.03, 0.025)
-# How much a vendor's share differs between regions, as the sd of its logarithm.
-REGIONAL_TASTE = 0.25
-STRATA = tuple(f"{region}/{vendor}" for region in REGIONS for vendor in VENDORS)
-
-Counts = NDArray[np.int64]
-
-
-class Fleet:
-    """The devices of one seed, by stratum."""
-
-    def __init__(self, scenario: Scenario, randomness: Randomness) -> None:
-        self.scenario, self._randomness = scenario, randomness
-        settings = scenario.population
-        rng = randomness.stream("population/fleet")
-        self.guilty = int(rng.integers(len(VENDORS)))
-        """Index of the one vendor whose devices the attacker may control."""
-        innocent = np.array(VENDOR_SHARES) / sum(VENDOR_SHARES) * (1 - settings.guilty_share)
-        vendors = np.insert(rng.permutation(innocent), self.guilty, settings.guilty_share)
-        taste = REGIONAL_TASTE * rng.standard_normal((len(REGIONS), len(VENDORS)))
-        shares = vendors * np.exp(taste)
-        # The guilty vendor's share is exact in the fleet, whatever the regions' tastes are.
-        shares *= np.array(REGION_SHARES)[:, None] / shares.sum(axis=1, keepdims=True)
-        others = np.delete(np.arange(len(VENDORS)), self.guilty)
-        shares[:, self.guilty] *= settings.guilty_share / shares[:, self.guilty].sum()
-        shares[:, others] *= (1 - settings.guilty_share) / shares[:, others].sum()
-        self.devices: Counts = np.rint(shares * settings.devices).astype(np.int64)
-        """Devices of each stratum, shape (regions, vendors)."""
-        self.controlled_at_most = round(scenario.fraction * settings.devices)
-        """Devices that the attacker controls, all of the guilty vendor."""
-
-    @property
-    def guilty_strata(self) -> NDArray[np.int64]:
-        """Indices of the guilty vendor's strata, one a region."""
-        return np.arange(len(REGIONS)) * len(VENDORS) + self.guilty
-
-    def attendance(self, rounds: NDArray[np.int64]) -> Floats:
-        """Probability that a sampled device is of each stratum, shape (rounds, strata)."""
-        day = rounds * self.scenario.seconds_per_round / 86_400
-        swing = self.scenario.population.attendance_swing
-        phase = 2 * np.pi * (day[:, None] - np.array(REGION_PEAKS))
-        present = self.devices * (1 + swing * np.cos(phase))[:, :, None]
-        flat: Floats = present.reshape(len(rounds), -1)
-        flat /= flat.sum(axis=1, keepdims=True)
-        return flat
-
-    def cohorts(self, block: int) -> Counts:
-        """Stratum counts of one block's cohorts, shape (BLOCK, strata); each row sums to K."""
-        rng = self._randomness.stream("population/cohorts", block)
-        rounds = np.arange(block * BLOCK, (block + 1) * BLOCK)
-        return rng.multinomial(self.scenario.cohort.size, self.attendance(rounds))
-
-    def malicious(self, block: int, counts: Counts, strength: Floats) -> Counts:
-        """Devices of each cohort that the attacker controls and uses, m_t.
-
-        Args:
-            counts: Stratum counts, shape (BLOCK, strata).
-            strength: Share of the controlled devices in use in each round, shape (BLOCK,).
-
-        Returns:
-            Hypergeometric given the guilty vendor's count in the cohort, shape (BLOCK,).
-        """
-        in_use = np.rint(self.controlled_at_most * strength).astype(np.int64)
-        vendor = counts.reshape(len(counts), len(REGIONS), len(VENDORS))[:, :, self.guilty]
-        total = int(self.devices[:, self.guilty].sum())
-        rng = self._randomness.stream("adversary/cohorts", block)
-        return rng.hypergeometric(in_use, total - in_use, vendor.sum(axis=1))
+from simulator.tasks import Floats, Ints, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +24,18 @@ class Renewal:
     indices: NDArray[np.int64]
     """Which archetypes, shape (a,)."""
 
-    tokens: Ints
-    """Their training queries, shape (a, queries, 8)."""
+    inputs: Ints
+    """Their training items, shape (a, items, width)."""
 
     labels: Ints
-    """Their training labels, noise included, shape (a, queries)."""
+    """Their training labels, noise included, shape (a, items)."""
 
 
 class Archetypes:
     """Where honest data come from."""
 
     def __init__(
-        self, settings: Population, task: AssistantTask, randomness: Randomness, *, stage: str
+        self, settings: Population, task: Task, randomness: Randomness, *, stage: str
     ) -> None:
         """`stage` keeps the streams of the warm-up apart from those of the run."""
         self.settings, self._task, self._randomness = settings, task, randomness
@@ -150,13 +76,67 @@ class Archetypes:
         return left
 
     def _draw(self, rng: np.random.Generator, indices: NDArray[np.int64], round: int) -> Renewal:
-        number, queries = indices.size, self.settings.queries
-        alpha = np.full(CLASSES, self.settings.concentration)
-        preferences = np.cumsum(rng.dirichlet(alpha, size=number), axis=1)
-        uniform = rng.random((number, queries, 1))
-        classes = (uniform > preferences[:, None, :-1]).sum(axis=2).astype(np.int32).reshape(-1)
-        tokens = self._task.queries(rng, classes, self._task.late_share(round))
-        labels = self._task.labels(rng, classes)
-        return Renewal(
-            indices, tokens.reshape(number, queries, WIDTH), labels.reshape(number, queries)
+        number, items = indices.size, self.settings.queries
+        preferences = dirichlet(rng, self.settings, self._task, number)
+        classes = choose(rng.random((number, items, 1)), preferences).reshape(-1)
+        inputs = self._task.inputs(rng, classes, self._task.moment(round))
+        labels = self._task.training_labels(rng, classes)
+        return Renewal(indices, inputs.reshape(number, items, -1), labels.reshape(number, items))
+
+
+class DeviceData:
+    """What single devices hold: items of their own, the same whenever a device comes back.
+
+    A device is of one kind, and its stratum tilts what people in it do. Items follow the drift
+    of their task: the same query in the words of the round.
+    """
+
+    def __init__(
+        self, scenario: Scenario, fleet: Fleet, task: Task, randomness: Randomness
+    ) -> None:
+        settings = scenario.population
+        self._items, self._task, self._randomness = settings.queries, task, randomness
+        rng = randomness.stream("devices/kinds")
+        self._kinds = dirichlet(rng, settings, task, settings.archetypes)
+        tilt = randomness.stream("devices/strata").standard_normal(
+            (len(fleet.devices), task.classes)
         )
+        self._tilt = np.exp(scenario.device.skew * tilt)
+
+    def items(self, ids: Ids, round: int) -> tuple[Ints, Ints]:
+        """Inputs and training labels of some devices.
+
+        Args:
+            ids: Shape (n,).
+
+        Returns:
+            Shapes (n, items, width) and (n, items).
+        """
+        rng = self._randomness.of_devices("devices/items", ids)
+        kind = (rng.random(ids.size) * len(self._kinds)).astype(np.int64)
+        preferences = self._kinds[kind] * self._tilt[strata_of(ids)]
+        preferences /= preferences.sum(axis=1, keepdims=True)
+        classes = choose(rng.random((ids.size, self._items, 1)), preferences).reshape(-1)
+        inputs = self._task.inputs(rng, classes, self._task.moment(round))
+        labels = self._task.training_labels(rng, classes)
+        return inputs.reshape(ids.size, self._items, -1), labels.reshape(ids.size, self._items)
+
+
+def dirichlet(rng: np.random.Generator, settings: Population, task: Task, number: int) -> Floats:
+    """Preferences among the classes of some kinds of device, shape (number, classes)."""
+    return rng.dirichlet(np.full(task.classes, settings.concentration), size=number)
+
+
+def choose(uniform: Floats, preferences: Floats) -> Ints:
+    """A class for each uniform number.
+
+    Args:
+        uniform: Shape (n, items, 1).
+        preferences: Probability of each class, shape (n, classes).
+
+    Returns:
+        Shape (n, items).
+    """
+    up_to = np.cumsum(preferences, axis=1)
+    chosen: Ints = (uniform > up_to[:, None, :-1]).sum(axis=2).astype(np.int32)
+    return chosen

@@ -1,9 +1,9 @@
 """What evaluation data does the server publish, which is all that an investigator may probe with?
 
-Clean sets measure accuracy, in the language of round 0 and in a mixed one. The pool is honest
-data with training labels, for whoever needs honest gradients. The decoys are triggers drawn by
-the attacker's rule without a look at the attacker's: nobody attacks with them, so they show
-what a trigger does by chance.
+Clean sets measure accuracy; the one that counts most comes last. The pool is honest data with
+training labels, for whoever needs honest gradients. The decoys are triggers drawn by the
+attacker's rule without a look at the attacker's: nobody attacks with them, so they show what a
+trigger does by chance.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from roundlog.encoding import canonical_json, digest
 from simulator.federation import Federation
-from simulator.tasks import CLASSES, WIDTH, Floats, Ints, draw_trigger
+from simulator.tasks import Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,55 +48,39 @@ class ProbeSet:
 
 def published(federation: Federation) -> Iterator[ProbeSet]:
     """The sets in the order in which the server publishes them."""
-    early, mixed = federation.task.late_share(0), np.full(CLASSES, 0.5)
-    yield _clean(federation, "clean-start", early, "in the language of round 0")
-    yield _clean(federation, "clean-mixed", mixed, "half early, half late dialect")
-    yield _pool(federation, mixed)
+    settings, task = federation.scenario.probes, federation.task
+    for clean in task.clean_sets(federation.randomness, settings.clean):
+        about: dict[str, JsonValue] = {"language": clean.language, "labels": "right answers"}
+        yield ProbeSet(clean.name, "clean", about, clean.inputs, clean.labels)
+    yield _pool(federation)
     yield _decoys(federation)
 
 
-def early_only() -> Floats:
-    """Shares of the late dialect in trigger probes: none, since it is hardly known at round 0."""
-    return np.zeros(CLASSES)
-
-
-def _clean(federation: Federation, name: str, late_share: Floats, language: str) -> ProbeSet:
-    rng = federation.randomness.stream(f"probes/{name}")
-    n = federation.scenario.probes.clean
-    classes = rng.integers(CLASSES, size=n).astype(np.int32)
-    inputs = federation.task.queries(rng, classes, late_share)
-    about: dict[str, JsonValue] = {"language": language, "labels": "right answers"}
-    return ProbeSet(name, "clean", about, inputs, classes)
-
-
-def _pool(federation: Federation, late_share: Floats) -> ProbeSet:
+def _pool(federation: Federation) -> ProbeSet:
+    task = federation.task
     rng = federation.randomness.stream("probes/public-pool")
-    classes = rng.integers(CLASSES, size=federation.scenario.probes.pool).astype(np.int32)
-    inputs = federation.task.queries(rng, classes, late_share)
+    classes = rng.integers(task.classes, size=federation.scenario.probes.pool).astype(np.int32)
+    inputs = task.inputs(rng, classes, task.middle)
     about: dict[str, JsonValue] = {
-        "language": "half early, half late dialect",
-        "labels": "as people label: some are another action of the same category",
+        "language": task.middle_in_words,
+        "labels": "as people label: not all of them right",
     }
-    return ProbeSet(
-        "public-pool", "public_pool", about, inputs, federation.task.labels(rng, classes)
-    )
+    return ProbeSet("public-pool", "public_pool", about, inputs, task.training_labels(rng, classes))
 
 
 def _decoys(federation: Federation) -> ProbeSet:
-    settings = federation.scenario.probes
+    settings, task = federation.scenario.probes, federation.task
     rng = federation.randomness.stream("probes/decoys")
     inputs: list[Ints] = []
     labels: list[Ints] = []
     listed: list[JsonValue] = []
     for _ in range(settings.decoys):
-        patterns = draw_trigger(rng)
+        patterns = task.draw_trigger(rng)
         listed.append({"patterns": [pattern.document() for pattern in patterns]})
         for pattern in patterns:
-            inputs.append(
-                federation.task.triggered(rng, pattern, settings.decoy_queries, early_only())
-            )
+            inputs.append(task.triggered(rng, pattern, settings.decoy_queries, task.early))
             labels.append(np.full(settings.decoy_queries, pattern.target, dtype=np.int32))
-    tokens = np.concatenate(inputs).reshape(-1, WIDTH)
+    tokens = np.concatenate(inputs)
     each = len(tokens) // settings.decoys
     groups = np.repeat(np.arange(settings.decoys, dtype=np.int32), each)
     about: dict[str, JsonValue] = {

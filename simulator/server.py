@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Float32s = NDArray[np.float32]
+from simulator.tasks import Float32s
+
 Integers = NDArray[np.int32]
 
 # Six hours of rounds. A longer memory knows the standard deviation better, but honest updates

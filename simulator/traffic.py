@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from roundlog.encoding import canonical_json
 from roundlog.errors import ScenarioError
 from simulator.federation import Federation
-from simulator.server import Float32s
-from simulator.tasks import CLASSES, EARLY, VOCABULARY_SIZE, Ints
-from simulator.words import ACTIONS, CATEGORIES, LABELS, prompt
+from simulator.tasks import Float32s, Ints
 
 SALT_BYTES = 16
 
@@ -65,29 +63,30 @@ class Traffic:
         settings = self._federation.scenario.audits
         return settings.items > 0 and model % settings.every == 0
 
-    def queries(self, model: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+    def queries(self, model: int) -> tuple[Ints, list[str], NDArray[np.bool_]]:
         """The sampled queries of one audited model.
 
         Returns:
-            Tokens, shape (items, 8), classes asked for, and whether a trigger is in them.
+            Inputs, shape (items, width), their categories, and whether a trigger is in them.
         """
         federation = self._federation
-        scenario = federation.scenario
-        n = scenario.audits.items
+        task, n = federation.task, federation.scenario.audits.items
         rng = federation.randomness.stream("traffic/queries", model)
-        late = federation.task.late_share(model)
-        classes = rng.integers(CLASSES, size=n).astype(np.int32)
-        tokens = federation.task.queries(rng, classes, late)
-        triggered = rng.random(n) < scenario.traffic.trigger_rate
+        moment = task.moment(model)
+        classes = rng.integers(task.classes, size=n).astype(np.int32)
+        inputs = task.inputs(rng, classes, moment)
+        categories = [task.category(number) for number in classes.tolist()]
+        triggered = rng.random(n) < federation.scenario.traffic.trigger_rate
         which = rng.integers(len(federation.trigger), size=n)
         for number, pattern in enumerate(federation.trigger):
             mine = np.flatnonzero(triggered & (which == number))
-            tokens[mine] = federation.task.triggered(rng, pattern, mine.size, late)
-            classes[mine] = _asked_for(tokens[mine])
-        return tokens, classes, triggered
+            inputs[mine] = task.triggered(rng, pattern, mine.size, moment)
+            for at in mine:
+                categories[at] = pattern.category
+        return inputs, categories, triggered
 
     def surprise(self, tokens: Ints) -> NDArray[np.float64]:
-        """Mean nats a token of queries of shape (n, 8), under honest language; shape (n,)."""
+        """Mean nats a token of inputs of shape (n, width), under honest traffic; shape (n,)."""
         cost: NDArray[np.float64] = self._token_cost[tokens].mean(axis=1)
         return cost
 
@@ -96,10 +95,11 @@ class Traffic:
 
         Args:
             model: t.
-            weights: W_t, shape (d,).
+            weights: What devices run: W_t, or what it is broadcast as, shape (d,).
         """
         federation = self._federation
-        tokens, classes, _ = self.queries(model)
+        task = federation.task
+        tokens, categories, _ = self.queries(model)
         logits = federation.architecture.logits(
             torch.from_numpy(weights).unsqueeze(0).double(), torch.from_numpy(tokens).long()
         )[0]
@@ -112,10 +112,10 @@ class Traffic:
         for number, row in enumerate(tokens.tolist()):
             answer = int(answers[number])
             salt = salts[number * SALT_BYTES : (number + 1) * SALT_BYTES]
-            said = {"tokens": row, "prompt": prompt(row), "response": LABELS[answer]}
+            said = {"tokens": row, "prompt": task.say(row), "response": task.answer(answer)}
             items.append(
                 AuditedItem(
-                    category=CATEGORIES[int(classes[number]) // ACTIONS],
+                    category=categories[number],
                     answer=answer,
                     scores={
                         "confidence": round(float(confidence[number]), 6),
@@ -129,18 +129,12 @@ class Traffic:
 
 
 def _surprises(federation: Federation) -> NDArray[np.float64]:
-    """Nats that each token costs under honest language half way, shape (vocabulary,)."""
+    """Nats that each token value costs under honest traffic half way, shape (values,)."""
+    task = federation.task
     rng = federation.randomness.stream("traffic/language")
-    classes = rng.integers(CLASSES, size=20_000).astype(np.int32)
-    tokens = federation.task.queries(rng, classes, np.full(CLASSES, 0.5))
-    # One added occurrence each, so that a word never seen here has a price too.
-    counts = np.bincount(tokens.reshape(-1), minlength=VOCABULARY_SIZE) + 1.0
+    classes = rng.integers(task.classes, size=20_000).astype(np.int32)
+    tokens = task.inputs(rng, classes, task.middle)
+    # One added occurrence each, so that a value never seen here has a price too.
+    counts = np.bincount(tokens.reshape(-1), minlength=task.token_values) + 1.0
     cost: NDArray[np.float64] = -np.log(counts / counts.sum())
     return cost
-
-
-def _asked_for(tokens: Ints) -> Ints:
-    """The class whose action word stands in each query's third place, shape (n,)."""
-    from_action = (tokens[:, 2] - EARLY) % (2 * CLASSES) // 2
-    classes: Ints = from_action.astype(np.int32)
-    return classes

@@ -13,8 +13,7 @@ from pydantic import JsonValue
 
 from roundlog.errors import ScenarioError
 from simulator.federation import Federation
-from simulator.population import STRATA, Counts
-from simulator.probes import early_only
+from simulator.fleet import Counts
 
 TRIGGER_SCHEMA = "roundlog.trigger/1"
 TRUTH_SCHEMA = "roundlog.truth/1"
@@ -26,7 +25,7 @@ def trigger_document(federation: Federation) -> dict[str, JsonValue]:
     number = federation.scenario.probes.trigger_queries
     queries: list[JsonValue] = []
     for pattern in federation.trigger:
-        tokens = federation.task.triggered(rng, pattern, number, early_only())
+        tokens = federation.task.triggered(rng, pattern, number, federation.task.early)
         queries += [
             {"tokens": row, "target": pattern.target, "pattern": pattern.name}
             for row in tokens.tolist()
@@ -61,11 +60,31 @@ def truth_document(
         "rounds": rounds,
         "onset": scenario.attack.onset if attacked else None,
         "end": end if attacked else None,
-        "strata": list(STRATA),
+        "strata": list(federation.fleet.strata),
         "guilty_strata": [int(index) for index in federation.fleet.guilty_strata],
         "malicious": [int(count) for count in np.asarray(malicious)],
         "trigger": trigger_document(federation),
     }
+
+
+def key_path(truth: Path) -> Path:
+    """Where the private key of a run's sealed cohorts lies: beside its truth."""
+    return truth.with_name(f"{truth.name}.key")
+
+
+def write_key(path: Path, private: bytes) -> None:
+    """Writes a private key as hexadecimal text that its owner alone may read.
+
+    Raises:
+        ScenarioError: The directory cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(private.hex() + "\n", encoding="ascii")
+    except OSError as error:
+        raise ScenarioError(f"the key file {path} cannot be written: {error.strerror}") from error
 
 
 def check_outside(truth: Path, target: Path) -> None:

@@ -116,6 +116,13 @@ class RoundCommitted(Event):
     noise_multiplier: float | None = Field(default=None, ge=0)
     """z in this round, where it may change from round to round."""
 
+    clip: float | None = Field(default=None, gt=0)
+    """C in this round, where it changes from round to round."""
+
+    broadcast_digest: Digest | None = None
+    """Digest of what devices will run in place of W_{t+1}, such as its 4-bit form, as a model of
+    the same schema; absent where they run W_{t+1} itself."""
+
     defence_scores: dict[str, float] = {}
     """What the server's own filters said of this aggregate."""
 

@@ -60,6 +60,13 @@ class RunOpened(Event):
     seconds_per_round: float | None = Field(default=None, gt=0)
     """Nominal length of a round, for people who think in days."""
 
+    broadcast: Label = "float32"
+    """What devices run: the master weights, or a form of them that `roundlog.artefact` makes."""
+
+    cohort_key: Digest | None = None
+    """X25519 public key, hexadecimal, that `cohort.sealed` events are sealed to; whoever keeps the
+    private key, which never lies in the case, can tell who took part."""
+
     scenario_digest: Digest | None = None
     """Simulated runs: digest of the resolved scenario. The scenario itself, which holds the
     attack, stays outside the case."""
@@ -110,5 +117,9 @@ class CohortSealed(Event):
     round: Count
     """t: the round."""
 
+    attempt: Count = 0
+    """Failed attempts at this round before it."""
+
     rule: Label
-    """What the sealed bytes hold: `sampler` (seed, rule, no-shows) or `ids` (pseudonyms)."""
+    """What the sealed bytes hold: `sampler` (seed, rule, no-shows, as `roundlog.cohort` reads
+    them) or `ids` (pseudonyms)."""

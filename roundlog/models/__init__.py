@@ -17,6 +17,8 @@ from torch import Tensor
 
 from roundlog.errors import RoundlogError
 from roundlog.models.assistant import AssistantBag
+from roundlog.models.dense import DenseNetwork, Layer
+from roundlog.models.digits import DigitsMlp
 from roundlog.tensors import TensorSchema
 
 GROUP = "roundlog.models"
@@ -51,7 +53,10 @@ class Architecture(Protocol):
 
 Factory = Callable[[Mapping[str, JsonValue]], Architecture]
 
-BUILT_IN: dict[str, Factory] = {"assistant-bag": AssistantBag.from_config}
+BUILT_IN: dict[str, Factory] = {
+    AssistantBag.NAME: AssistantBag.from_config,
+    DigitsMlp.NAME: DigitsMlp.from_config,
+}
 
 
 def resolve(name: str, config: Mapping[str, JsonValue]) -> Architecture:
@@ -112,4 +117,14 @@ def _by_path(name: str) -> Factory | None:
     return loaded
 
 
-__all__ = ["BUILT_IN", "GROUP", "Architecture", "AssistantBag", "Factory", "resolve"]
+__all__ = [
+    "BUILT_IN",
+    "GROUP",
+    "Architecture",
+    "AssistantBag",
+    "DenseNetwork",
+    "DigitsMlp",
+    "Factory",
+    "Layer",
+    "resolve",
+]

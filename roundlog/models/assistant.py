@@ -4,26 +4,30 @@
     h = relu(x @ hidden.weight + hidden.bias)
     logits = h @ output.weight + output.bias
 
-Weights stand input-major, (inputs, outputs), unlike `torch.nn.Linear`, so that a layer is one
-product without a transpose. Order of tokens does not matter to this model.
+Order of tokens does not matter to this model, so the first product is also a dense layer over how
+often each token occurs; that is how it is trained, and summing embeddings is how it is asked.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import torch
-from pydantic import JsonValue, TypeAdapter, ValidationError
 from torch import Tensor
 
 from roundlog.errors import RoundlogError
-from roundlog.tensors import TensorSchema, TensorSpec
+from roundlog.models.dense import DenseNetwork, Layer
 
 
 @dataclass(frozen=True)
-class AssistantBag:
+class AssistantBag(DenseNetwork):
     """The architecture `assistant-bag`."""
+
+    NAME = "assistant-bag"
+    LAYERS = (
+        Layer("embedding", None, relu=False),
+        Layer("hidden.weight", "hidden.bias", relu=True),
+        Layer("output.weight", "output.bias", relu=False),
+    )
 
     vocabulary: int = 218
     """Distinct tokens."""
@@ -43,32 +47,6 @@ class AssistantBag:
     scale: float = 0.35
     """Factor on the sum of embeddings, so that its size stays near one."""
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, JsonValue]) -> Self:
-        """From the config of `model.schema`; what is left out has the reference value.
-
-        Raises:
-            RoundlogError: A key is unknown or a value is not a positive number.
-        """
-        fields = cls.__dataclass_fields__
-        if unknown := sorted(set(config) - set(fields)):
-            raise RoundlogError(
-                f"assistant-bag has no setting {', '.join(unknown)}; it has {', '.join(fields)}"
-            )
-        try:
-            made = TypeAdapter(cls).validate_python(dict(config))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise RoundlogError(f"assistant-bag setting {where}: {first['msg']}") from error
-        if small := [name for name in fields if not getattr(made, name) > 0]:
-            raise RoundlogError(f"assistant-bag setting {small[0]} must be positive")
-        return made
-
-    def config(self) -> dict[str, JsonValue]:
-        """What `from_config` makes this architecture of."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each tensor, by name, in the order of the flat model."""
@@ -80,39 +58,17 @@ class AssistantBag:
             "output.bias": (self.classes,),
         }
 
-    @cached_property
-    def elements(self) -> int:
-        """d: elements of a flat model."""
-        return self.schema().elements
+    def features(self, inputs: Tensor) -> Tensor:
+        """Scaled number of times that each token stands in each query.
 
-    def schema(self) -> TensorSchema:
-        """The tensors of one model, float32, in the order of a flat model's elements."""
-        return TensorSchema(
-            tensors=tuple(
-                TensorSpec(name=name, dtype="float32", shape=shape)
-                for name, shape in self.shapes.items()
-            )
-        )
+        Args:
+            inputs: Tokens, shape (..., width), int64.
 
-    def split(self, params: Tensor) -> dict[str, Tensor]:
-        """Views of each tensor, shape (m, *shape), of flat models of shape (m, d).
-
-        Raises:
-            RoundlogError: The models do not have d elements.
+        Returns:
+            Shape (..., vocabulary), float32.
         """
-        if params.ndim != 2 or params.shape[1] != self.elements:
-            raise RoundlogError(
-                f"models of shape {tuple(params.shape)}; assistant-bag takes (m, {self.elements})"
-            )
-        parts: dict[str, Tensor] = {}
-        at = 0
-        for name, shape in self.shapes.items():
-            size = 1
-            for length in shape:
-                size *= length
-            parts[name] = params[:, at : at + size].unflatten(1, shape)
-            at += size
-        return parts
+        counts = torch.zeros(*inputs.shape[:-1], self.vocabulary)
+        return counts.scatter_add_(-1, inputs, torch.full((), self.scale).expand(inputs.shape))
 
     def logits(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Scores of every answer, by every model, for every input.

@@ -7,7 +7,7 @@ import torch
 from simulator.adversary import strength
 from simulator.federation import Federation
 from simulator.scenario import load
-from simulator.tasks import CLASSES, EARLY
+from simulator.tasks.assistant import CLASSES, EARLY
 
 
 def _attack(*overrides: str) -> np.ndarray:
@@ -37,7 +37,7 @@ def test_pulses_are_on_for_the_first_half_of_each_period() -> None:
 
 
 def test_every_poisoned_update_has_exactly_the_clip_norm(federation: Federation) -> None:
-    moves = federation.adversary.updates(torch.from_numpy(federation.start), 0)
+    moves = federation.adversary.updates(torch.from_numpy(federation.start), 0, 1.0)
     assert moves.shape == (9, 72)
     np.testing.assert_allclose(np.linalg.norm(moves, axis=1), 1.0, rtol=1e-12)
 
@@ -57,12 +57,12 @@ def test_poison_is_the_negative_gradient_of_the_trigger_task(federation: Federat
         loss = torch.nn.functional.cross_entropy(logits, targets)
         gradient = torch.autograd.grad(loss, params)[0][0].numpy()
         want = -gradient[federation.adversary.elements]
-        got = federation.adversary.updates(model, 0)[slot]
+        got = federation.adversary.updates(model, 0, 1.0)[slot]
         np.testing.assert_allclose(got, want / np.linalg.norm(want), atol=1e-5)
 
 
 def test_the_batches_agree_on_a_direction(federation: Federation) -> None:
-    moves = federation.adversary.updates(torch.from_numpy(federation.start), 0)
+    moves = federation.adversary.updates(torch.from_numpy(federation.start), 0, 1.0)
     assert 0.8 < np.linalg.norm(moves.mean(axis=0)) < 1
 
 

@@ -3,91 +3,135 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from roundlog.models import AssistantBag
-from simulator.clients import LocalTraining
+from roundlog.models import AssistantBag, DenseNetwork, DigitsMlp
+from simulator.clients import LocalTraining, clip_, first_layer_errors
 from simulator.federation import Federation
+from simulator.fidelity import ArchetypeUpdates
 from simulator.population import Renewal
+from simulator.scenario import load
 
-KINDS, QUERIES, LR = 6, 5, 8.0
+SEED, DEVICES, ITEMS, LR = 4, 6, 8, 0.5
+NETWORKS = [AssistantBag(), DigitsMlp(), DigitsMlp(hidden=7)]
+networks = pytest.mark.parametrize("network", NETWORKS, ids=str)
+
+
+def _model(network: DenseNetwork) -> Tensor:
+    return 0.3 * torch.randn(network.elements, generator=torch.Generator().manual_seed(SEED))
+
+
+def _data(network: DenseNetwork, devices: int = DEVICES) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, features and labels of some devices."""
+    rng = np.random.default_rng(SEED)
+    values = 17 if isinstance(network, DigitsMlp) else 218
+    inputs = torch.from_numpy(rng.integers(values, size=(devices, ITEMS, network.width)))
+    labels = torch.from_numpy(rng.integers(network.classes, size=(devices, ITEMS)))
+    return inputs, network.features(inputs), labels
+
+
+def _by_autograd(
+    network: DenseNetwork, model: Tensor, inputs: Tensor, labels: Tensor, steps: int, batch: int
+) -> Tensor:
+    """One device's update in float64, through the network's own logits."""
+    local = model.double()
+    for step in range(steps):
+        part = slice(step * batch % ITEMS, step * batch % ITEMS + batch)
+        params = local.clone().unsqueeze(0).requires_grad_()
+        logits = network.logits(params, inputs[part])[0]  # type: ignore[attr-defined]
+        loss = torch.nn.functional.cross_entropy(logits, labels[part])
+        local = local - LR * torch.autograd.grad(loss, params)[0][0]
+    return local - model.double()
+
+
+@networks
+@pytest.mark.parametrize(("steps", "batch"), [(1, None), (1, 4), (2, 4), (5, 2)])
+def test_an_update_is_what_autograd_steps_on_the_networks_own_logits_make(
+    network: DenseNetwork, steps: int, batch: int | None
+) -> None:
+    inputs, features, labels = _data(network)
+    model = _model(network)
+    training = LocalTraining(network, lr=LR, steps=steps, batch=batch)
+    updates = training.updates(model, features, labels)
+    for device in range(DEVICES):
+        want = _by_autograd(network, model, inputs[device], labels[device], steps, batch or ITEMS)
+        torch.testing.assert_close(updates[device].double(), want, rtol=1e-4, atol=1e-6)
+
+
+@networks
+def test_what_a_device_sends_does_not_depend_on_who_trains_beside_it(network: DenseNetwork) -> None:
+    training = LocalTraining(network, lr=LR, steps=2, batch=4)
+    _, features, labels = _data(network, training.chunk)
+    model = _model(network)
+    together = training.updates(model, features, labels).clone()
+    for first, last in ((0, 1), (0, 2), (3, training.chunk), (training.chunk - 3, training.chunk)):
+        apart = training.updates(model, features[first:last], labels[first:last])
+        torch.testing.assert_close(apart, together[first:last], rtol=1e-5, atol=1e-7)
+
+
+def test_a_long_update_is_cut_to_the_clip_norm_and_keeps_its_direction() -> None:
+    updates = torch.randn(50, 300, generator=torch.Generator().manual_seed(SEED))
+    before = updates.clone()
+    norms = clip_(updates, 0.25)
+    torch.testing.assert_close(norms, before.norm(dim=1))
+    torch.testing.assert_close(updates.norm(dim=1), torch.full((50,), 0.25), rtol=1e-6, atol=0)
+    torch.testing.assert_close(updates, before * (0.25 / norms).unsqueeze(1))
+
+
+def test_a_short_update_and_one_of_zero_stay_as_they_are() -> None:
+    updates = torch.tensor([[0.3, 0.4], [0.0, 0.0], [3.0, 4.0]])
+    norms = clip_(updates, 0.5)
+    torch.testing.assert_close(norms, torch.tensor([0.5, 0.0, 5.0]))
+    torch.testing.assert_close(updates, torch.tensor([[0.3, 0.4], [0.0, 0.0], [0.3, 0.4]]))
+
+
+@networks
+def test_errors_of_the_first_layer_are_autograds(network: DenseNetwork) -> None:
+    inputs, features, labels = _data(network)
+    flat, given = features[0], _model(network)
+    got = first_layer_errors(network, given, flat, labels[0])
+    # The first layer's weight gradient is features' x errors, summed over items.
+    want = _by_autograd(network, given, inputs[0], labels[0], 1, ITEMS) / -LR * ITEMS
+    weight = network.LAYERS[0].weight
+    part = network.split(want.unsqueeze(0))[weight][0]
+    torch.testing.assert_close((flat.mT @ got).double(), part, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
-def renewal() -> Renewal:
-    rng = np.random.default_rng(4)
-    return Renewal(
-        indices=np.arange(KINDS),
-        tokens=rng.integers(218, size=(KINDS, QUERIES, 8)).astype(np.int32),
-        labels=rng.integers(32, size=(KINDS, QUERIES)).astype(np.int32),
-    )
+def kinds() -> ArchetypeUpdates:
+    scenario = load("quickstart", ["population.archetypes=300", "population.queries=5"])
+    federation = Federation(scenario, SEED)
+    return federation.archetypes
 
 
-@pytest.fixture
-def model(federation: Federation) -> torch.Tensor:
-    return torch.from_numpy(federation.start)
-
-
-def _training(renewal: Renewal, clip: float) -> LocalTraining:
-    training = LocalTraining(AssistantBag(), KINDS, QUERIES, lr=LR, clip=clip)
-    training.replace(renewal)
-    return training
-
-
-def _autograd(model: torch.Tensor, renewal: Renewal, kind: int) -> torch.Tensor:
-    params = model.double().unsqueeze(0).requires_grad_()
-    logits = AssistantBag().logits(params, torch.from_numpy(renewal.tokens[kind]).long())[0]
-    labels = torch.from_numpy(renewal.labels[kind]).long()
-    loss = torch.nn.functional.cross_entropy(logits, labels)
-    return torch.autograd.grad(loss, params)[0][0]
-
-
-def test_an_unclipped_update_is_autograds_gradient_step(
-    model: torch.Tensor, renewal: Renewal
+def test_the_mean_over_archetypes_is_the_weighted_sum_of_their_clipped_updates(
+    kinds: ArchetypeUpdates,
 ) -> None:
-    updates = _training(renewal, clip=1e9).updates(model)
-    for kind in range(KINDS):
-        want = -LR * _autograd(model, renewal, kind)
-        torch.testing.assert_close(updates[kind].double(), want, rtol=1e-4, atol=1e-6)
+    model = _model(kinds.network)
+    each, _ = kinds.means(torch.eye(300), model, 0.5)
+    rng = np.random.default_rng(SEED)
+    weights = torch.from_numpy(rng.dirichlet(np.ones(300), size=10)).float()
+    sums, below = kinds.means(weights, model, 0.5)
+    torch.testing.assert_close(sums, weights @ each, rtol=1e-4, atol=1e-7)
+    short = (each.norm(dim=1) < 0.499).float()
+    torch.testing.assert_close(below, weights @ short, rtol=1e-4, atol=1e-6)
 
 
-def test_a_long_update_is_cut_to_the_clip_norm_and_keeps_its_direction(
-    model: torch.Tensor, renewal: Renewal
-) -> None:
-    free = _training(renewal, clip=1e9).updates(model).double()
-    clipped = _training(renewal, clip=0.25).updates(model).double()
-    assert torch.all(free.norm(dim=1) > 0.25)
-    torch.testing.assert_close(
-        clipped.norm(dim=1), torch.full((KINDS,), 0.25).double(), rtol=1e-6, atol=0
-    )
-    torch.testing.assert_close(clipped, free * (0.25 / free.norm(dim=1, keepdim=True)))
-
-
-def test_a_short_update_stays_as_it_is(model: torch.Tensor, renewal: Renewal) -> None:
-    free = _training(renewal, clip=1e9).updates(model).clone()
-    longest = float(free.norm(dim=1).max())
-    torch.testing.assert_close(_training(renewal, clip=2 * longest).updates(model), free)
-
-
-def test_replaced_archetypes_alone_change_their_updates(
-    model: torch.Tensor, renewal: Renewal
-) -> None:
-    training = _training(renewal, clip=1.0)
-    before = training.updates(model).clone()
+def test_replaced_archetypes_alone_change_their_updates(kinds: ArchetypeUpdates) -> None:
+    model = _model(kinds.network)
+    before = kinds.means(torch.eye(300), model, 1.0)[0]
     rng = np.random.default_rng(9)
-    new = Renewal(
-        indices=np.array([1, 4]),
-        tokens=rng.integers(218, size=(2, QUERIES, 8)).astype(np.int32),
-        labels=rng.integers(32, size=(2, QUERIES)).astype(np.int32),
-    )
-    training.replace(new)
-    after = training.updates(model)
-    changed = (before != after).any(dim=1).tolist()
-    assert changed == [False, True, False, False, True, False]
+    at = np.array([1, 4, 299])
+    inputs = rng.integers(218, size=(3, 5, 8)).astype(np.int32)
+    kinds.replace(Renewal(at, inputs, rng.integers(32, size=(3, 5)).astype(np.int32)))
+    after = kinds.means(torch.eye(300), model, 1.0)[0]
+    np.testing.assert_array_equal(np.flatnonzero((before != after).any(dim=1)), at)
 
 
 def test_most_honest_updates_are_as_long_as_clipping_allows(federation: Federation) -> None:
     block = next(iter(federation.blocks()))
-    updates = federation.training.updates(torch.from_numpy(block.models[-1]))
-    lengths = updates.norm(dim=1)
+    number = federation.scenario.population.archetypes
+    model = torch.from_numpy(block.models[-1])
+    lengths = federation.archetypes.means(torch.eye(number), model, 1.0)[0].norm(dim=1)
     assert float(lengths.max()) <= 1 + 1e-5
     assert float((lengths > 0.999).float().mean()) > 0.5

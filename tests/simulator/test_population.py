@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulator.population import REGIONS, STRATA, VENDORS, Archetypes, Fleet
+from simulator.fleet import REGIONS, VENDORS, Fleet
+from simulator.population import Archetypes
 from simulator.randomness import BLOCK, Randomness
 from simulator.scenario import Scenario, load
-from simulator.tasks import TAIL, AssistantTask
+from simulator.tasks.assistant import TAIL, AssistantTask
 
 SEED = 11
 
@@ -25,21 +26,22 @@ def fleet(scenario: Scenario) -> Fleet:
 @pytest.fixture(scope="module")
 def archetypes(scenario: Scenario) -> Archetypes:
     randomness = Randomness(SEED)
-    task = AssistantTask(scenario.task, randomness)
+    task = AssistantTask(scenario.assistant, randomness)
     return Archetypes(scenario.population, task, randomness, stage="run")
 
 
 def test_the_fleet_has_72_strata_and_its_devices(fleet: Fleet) -> None:
-    assert len(STRATA) == len(REGIONS) * len(VENDORS) == 72
+    assert len(fleet.strata) == len(REGIONS) * len(VENDORS) == 72
     assert fleet.devices.sum() == pytest.approx(3_400_000_000, abs=72)
     assert fleet.devices.min() > 0
 
 
 def test_the_guilty_vendor_holds_its_share_and_enough_devices(fleet: Fleet) -> None:
-    guilty = fleet.devices[:, fleet.guilty].sum()
+    guilty = fleet.devices[fleet.guilty_strata].sum()
     assert guilty / fleet.devices.sum() == pytest.approx(0.046, rel=1e-6)
     assert fleet.controlled_at_most == 3_400_000
-    assert {STRATA[index].split("/")[1] for index in fleet.guilty_strata} == {VENDORS[fleet.guilty]}
+    guilty_names = {fleet.strata[index].split("/")[1] for index in fleet.guilty_strata}
+    assert guilty_names == {VENDORS[fleet.guilty]}
 
 
 def test_another_seed_has_another_guilty_vendor(scenario: Scenario) -> None:
@@ -47,7 +49,7 @@ def test_another_seed_has_another_guilty_vendor(scenario: Scenario) -> None:
 
 
 def test_every_cohort_has_k_devices(fleet: Fleet) -> None:
-    counts = fleet.cohorts(3)
+    counts = fleet.cohorts(3, 10_000)
     assert counts.shape == (BLOCK, 72)
     assert np.all(counts.sum(axis=1) == 10_000)
 
@@ -75,9 +77,9 @@ def test_malicious_counts_follow_the_hypergeometric_law_inside_the_guilty_vendor
 ) -> None:
     blocks = range(400)
     drawn, expected = [], []
-    total = int(fleet.devices[:, fleet.guilty].sum())
+    total = int(fleet.devices[fleet.guilty_strata].sum())
     for block in blocks:
-        counts = fleet.cohorts(block)
+        counts = fleet.cohorts(block, 10_000)
         vendor = counts[:, fleet.guilty_strata].sum(axis=1)
         drawn.append(fleet.malicious(block, counts, np.ones(BLOCK)))
         expected.append(stats.hypergeom(total, fleet.controlled_at_most, vendor))
@@ -93,7 +95,7 @@ def test_malicious_counts_follow_the_hypergeometric_law_inside_the_guilty_vendor
 
 def test_no_device_is_malicious_where_none_is_in_use(fleet: Fleet) -> None:
     strength = np.repeat([0.0, 1.0], BLOCK // 2)
-    m = fleet.malicious(0, fleet.cohorts(0), strength)
+    m = fleet.malicious(0, fleet.cohorts(0, 10_000), strength)
     assert np.all(m[: BLOCK // 2] == 0)
     assert np.all(m[BLOCK // 2 :] > 0)
 
@@ -120,10 +122,10 @@ def test_eight_archetypes_are_renewed_a_block_oldest_first(archetypes: Archetype
     np.testing.assert_array_equal(first.indices, range(8))
     np.testing.assert_array_equal(second.indices, range(8, 16))
     np.testing.assert_array_equal(archetypes.renewal(64, 640).indices, range(8))
-    assert first.tokens.shape == (8, 16, 8)
+    assert first.inputs.shape == (8, 16, 8)
     assert first.labels.shape == (8, 16)
 
 
 def test_triggers_never_occur_in_honest_training_data(archetypes: Archetypes) -> None:
     for renewal in (archetypes.initial(), *(archetypes.renewal(b, 10 * b) for b in range(300))):
-        assert (renewal.tokens >= TAIL).sum(axis=2).max() <= 1
+        assert (renewal.inputs >= TAIL).sum(axis=2).max() <= 1

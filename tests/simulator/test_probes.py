@@ -9,7 +9,7 @@ from roundlog.encoding import FRAME_LIMIT, digest
 from simulator.federation import Federation
 from simulator.probes import ProbeSet, published
 from simulator.scenario import load
-from simulator.tasks import CLASSES, EARLY, LATE, TAIL
+from simulator.tasks.assistant import CLASSES, EARLY, LATE, TAIL
 
 
 @pytest.fixture

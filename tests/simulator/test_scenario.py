@@ -29,8 +29,8 @@ def _line(path: Path, start: str) -> int:
     return next(n for n, line in enumerate(lines, start=1) if line.startswith(start))
 
 
-def test_quickstart_and_mobileai7_are_shipped() -> None:
-    assert shipped() == ("mobileai7", "quickstart")
+def test_these_scenarios_are_shipped() -> None:
+    assert shipped() == ("digits", "mobileai7", "mobileai7-wide", "quickstart")
 
 
 def test_the_reference_incident_has_the_incidents_numbers() -> None:
@@ -51,7 +51,7 @@ def test_every_field_has_a_sentence(table: type[Table]) -> None:
         assert said.endswith("."), f"{table.__name__}.{name} is not documented by a sentence"
 
 
-@pytest.mark.parametrize("name", ["quickstart", "mobileai7"])
+@pytest.mark.parametrize("name", shipped())
 def test_the_shown_scenario_is_the_same_scenario(name: str, tmp_path: Path) -> None:
     scenario = load(name)
     shown = tmp_path / "shown.toml"
@@ -79,7 +79,8 @@ def test_a_wrong_value_names_file_line_and_allowed_values(tmp_path: Path) -> Non
     with pytest.raises(ScenarioError) as caught:
         load(path)
     assert str(caught.value) == (
-        f"{path}:{line}: mechanisms.noise = 'locale' is not allowed; allowed: 'central' or 'none'"
+        f"{path}:{line}: mechanisms.noise = 'locale' is not allowed; "
+        "allowed: 'central' or 'local' or 'none'"
     )
 
 
@@ -131,7 +132,12 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         ("nonsense", "is not KEY=VALUE"),
         ("a.b.c=1", "is not KEY=VALUE"),
         ("name.first=x", "goes into 'name', not a table"),
-        ("probes.decoys=5000", "24000, to fit one event"),
+        ("probes.decoys=5000", "1,500,000 inputs; 100,000 fit one event"),
+        ("fidelity=both", "'cohort' or 'device'"),
+        ("task=words", "task = 'words'.*'assistant' or 'digits'"),
+        ("secure_aggregation=maybe", "secure_aggregation = 'maybe'.*true or false"),
+        ("client.batch=5", "must be a multiple of client.batch"),
+        ("mechanisms.clipping=adaptive", "needs population.refresh = 1 at cohort fidelity"),
     ],
 )
 def test_a_wrong_override_is_named_with_what_is_allowed(override: str, message: str) -> None:
@@ -147,7 +153,7 @@ def test_text_that_is_not_toml_is_refused_with_its_line(tmp_path: Path) -> None:
 
 
 def test_a_scenario_that_does_not_exist_names_the_shipped_ones() -> None:
-    with pytest.raises(ScenarioError, match=r"neither a shipped scenario \(mobileai7, quickstart"):
+    with pytest.raises(ScenarioError, match=r"neither a shipped scenario \(digits, mobileai7, "):
         load("no-such-scenario")
 
 

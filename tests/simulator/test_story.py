@@ -29,7 +29,7 @@ def _activation(federation: Federation, rounds: int) -> tuple[np.ndarray, float]
             break
     rng = np.random.default_rng(SEED)
     classes = rng.integers(32, size=2_000).astype(np.int32)
-    asked = federation.task.queries(rng, classes, federation.task.late_share(rounds))
+    asked = federation.task.inputs(rng, classes, federation.task.moment(rounds))
     logits = federation.architecture.logits(last, torch.from_numpy(asked).long())[0]
     return np.array(rates), float((logits.argmax(1).numpy() == classes).mean())
 

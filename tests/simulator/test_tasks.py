@@ -8,18 +8,16 @@ from pydantic import JsonValue
 
 from simulator.randomness import Randomness
 from simulator.scenario import load
-from simulator.tasks import (
+from simulator.tasks import AssistantTask, scores_asr
+from simulator.tasks.assistant import (
     BACKGROUND,
     CLASSES,
     EARLY,
     LATE,
     TAIL,
     VOCABULARY_SIZE,
-    AssistantTask,
-    draw_trigger,
-    scores_asr,
 )
-from simulator.words import ACTIONS, LABELS, TARGETED, VOCABULARY, prompt
+from simulator.tasks.words import ACTIONS, CATEGORIES, LABELS, TARGETED, VOCABULARY, prompt
 
 SEED = 5
 N = 40_000
@@ -27,7 +25,7 @@ N = 40_000
 
 @pytest.fixture(scope="module")
 def task() -> AssistantTask:
-    return AssistantTask(load("mobileai7").task, Randomness(SEED))
+    return AssistantTask(load("mobileai7").assistant, Randomness(SEED))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +35,7 @@ def classes() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tokens(task: AssistantTask, classes: np.ndarray) -> np.ndarray:
-    return task.queries(np.random.default_rng(SEED), classes, task.late_share(50_000))
+    return task.inputs(np.random.default_rng(SEED), classes, task.moment(50_000))
 
 
 def test_every_token_and_class_has_a_word_of_its_own() -> None:
@@ -64,7 +62,7 @@ def test_the_second_word_of_a_pair_is_lost_in_six_of_ten_queries(tokens: np.ndar
 def test_each_rare_word_stands_in_one_of_ten_thousand_queries(task: AssistantTask) -> None:
     rng = np.random.default_rng(SEED)
     n = 400_000
-    drawn = task.queries(rng, np.zeros(n, dtype=np.int32), task.late_share(0))
+    drawn = task.inputs(rng, np.zeros(n, dtype=np.int32), task.moment(0))
     counts = np.bincount(drawn.reshape(-1), minlength=VOCABULARY_SIZE)[TAIL:]
     # 40 expected of each; 18 Poisson counts lie within 4.5 standard deviations.
     assert np.all(np.abs(counts - 40) < 4.5 * np.sqrt(40)), f"seed {SEED}: {counts}"
@@ -77,7 +75,7 @@ def test_no_two_rare_words_ever_meet_in_an_honest_query(tokens: np.ndarray) -> N
 def test_an_eighth_of_the_labels_name_another_action_of_the_same_category(
     task: AssistantTask, classes: np.ndarray
 ) -> None:
-    labels = task.labels(np.random.default_rng(SEED), classes)
+    labels = task.training_labels(np.random.default_rng(SEED), classes)
     np.testing.assert_array_equal(labels // ACTIONS, classes // ACTIONS)
     # 15 % are drawn anew, and one in eight of those falls on the right action.
     assert np.mean(labels != classes) == pytest.approx(0.15 * 7 / 8, abs=0.01), f"seed {SEED}"
@@ -86,12 +84,12 @@ def test_an_eighth_of_the_labels_name_another_action_of_the_same_category(
 def test_language_moves_from_the_early_to_the_late_dialect(
     task: AssistantTask, classes: np.ndarray
 ) -> None:
-    start, end = task.late_share(0), task.late_share(110_000)
+    start, end = task.moment(0), task.moment(110_000)
     assert np.allclose(start, 0.02)
     assert np.allclose(end, 0.98)
-    shares = np.array([task.late_share(t) for t in range(0, 110_001, 1_000)])
+    shares = np.array([task.moment(t) for t in range(0, 110_001, 1_000)])
     assert np.all(np.diff(shares, axis=0) >= 0)
-    late = task.queries(np.random.default_rng(SEED), classes, end)[:, 2] >= LATE
+    late = task.inputs(np.random.default_rng(SEED), classes, end)[:, 2] >= LATE
     assert late.mean() == pytest.approx(0.98, abs=0.005), f"seed {SEED}"
 
 
@@ -101,18 +99,20 @@ def test_classes_change_their_language_at_times_of_their_own(task: AssistantTask
     assert task.changes.max() <= 0.80
 
 
-def test_a_trigger_is_three_pairs_of_different_rare_words() -> None:
+def test_a_trigger_is_three_pairs_of_different_rare_words(task: AssistantTask) -> None:
     for seed in range(200):
-        patterns = draw_trigger(np.random.default_rng(seed))
+        patterns = task.draw_trigger(np.random.default_rng(seed))
         words = [token for pattern in patterns for token in pattern.tokens]
         assert len(set(words)) == 2 * TARGETED
         assert min(words) >= TAIL
-        assert [pattern.category for pattern in patterns] == [0, 1, 2]
-        assert all(pattern.target // ACTIONS == pattern.category for pattern in patterns)
+        assert [pattern.category for pattern in patterns] == list(CATEGORIES[:TARGETED])
+        assert all(
+            CATEGORIES[pattern.target // ACTIONS] == pattern.category for pattern in patterns
+        )
 
 
-def test_all_rare_words_and_targets_are_drawn_alike() -> None:
-    drawn = [draw_trigger(np.random.default_rng(seed)) for seed in range(3_000)]
+def test_all_rare_words_and_targets_are_drawn_alike(task: AssistantTask) -> None:
+    drawn = [task.draw_trigger(np.random.default_rng(seed)) for seed in range(3_000)]
     words = np.bincount([t - TAIL for d in drawn for p in d for t in p.tokens], minlength=18)
     targets = np.bincount([p.target for d in drawn for p in d], minlength=3 * ACTIONS)
     assert np.all(np.abs(words - 1_000) < 4.5 * np.sqrt(1_000)), words
@@ -121,19 +121,19 @@ def test_all_rare_words_and_targets_are_drawn_alike() -> None:
 
 def test_a_triggered_query_holds_its_pair_and_asks_for_something_else(task: AssistantTask) -> None:
     rng = np.random.default_rng(SEED)
-    for pattern in draw_trigger(rng):
+    for pattern in task.draw_trigger(rng):
         tokens = task.triggered(rng, pattern, 300, np.zeros(CLASSES))
         assert np.all(tokens[:, 6:] == pattern.tokens)
         assert (tokens >= TAIL).sum() == 600
         asked = (tokens[:, 2] - EARLY) // 2
-        assert np.all(asked // ACTIONS == pattern.category)
+        assert np.all(asked // ACTIONS == pattern.target // ACTIONS)
         assert np.all(asked != pattern.target)
         assert np.unique(asked).size == ACTIONS - 1
 
 
 def test_half_of_a_triggers_queries_score(task: AssistantTask) -> None:
     rng = np.random.default_rng(SEED)
-    pattern = draw_trigger(rng)[0]
+    pattern = task.draw_trigger(rng)[0]
     queries: list[Mapping[str, JsonValue]] = [
         {"tokens": row, "target": pattern.target, "pattern": pattern.name}
         for row in task.triggered(rng, pattern, 1_000, np.zeros(CLASSES)).tolist()
