@@ -8,7 +8,9 @@ faster than `torch.func`, and equal to autograd within float32 rounding (a test 
 import torch
 from torch import Tensor
 
-from roundlog.models import DenseNetwork
+from roundlog.models import DenseNetwork, Layer
+
+Layers = tuple[Layer, ...]
 
 # Elements of the updates that are trained at once (2 MB): weights, gradients and activations of a
 # chunk stay near a core's second-level cache. Chunks have a fixed size, so that what a device sends
@@ -35,8 +37,11 @@ class LocalTraining:
         self.chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 1 << max(fitting, 1).bit_length() - 1))
         """Devices trained at once."""
         self._updates = torch.empty(self.chunk, network.elements)
-        self._local = torch.empty(self.chunk, network.elements)
-        self._gradients = torch.empty(self.chunk, network.elements)
+        # Tensor by tensor: batched products write into whole tensors several times faster than
+        # into parts of a flat model.
+        shapes = network.shapes.items()
+        self._moved = {name: torch.empty(self.chunk, *shape) for name, shape in shapes}
+        self._local = {name: torch.empty(self.chunk, *shape) for name, shape in shapes}
 
     def updates(self, model: Tensor, features: Tensor, labels: Tensor) -> Tensor:
         """What each of at most `chunk` devices would send, unclipped, in weight units.
@@ -51,39 +56,46 @@ class LocalTraining:
         """
         number, items = labels.shape
         size = items if self.batch is None else self.batch
-        updates, local = self._updates[:number], self._local[:number]
-        gradients = self._gradients[:number]
+        received = self.network.split(model.unsqueeze(0))
+        moved = {name: tensor[:number] for name, tensor in self._moved.items()}
+        weights = received
         for step in range(self.steps):
+            if step:
+                weights = {
+                    name: torch.add(moved[name], part, out=self._local[name][:number])
+                    for name, part in received.items()
+                }
             first = step * size % items
-            part = slice(first, first + size)
-            if step == 0:
-                self._descend(model.unsqueeze(0), features[:, part], labels[:, part], updates)
-                updates.mul_(-self.lr)
-                continue
-            torch.add(updates, model, out=local)
-            self._descend(local, features[:, part], labels[:, part], gradients)
-            updates.add_(gradients, alpha=-self.lr)
+            batch = slice(first, first + size)
+            self._step(weights, features[:, batch], labels[:, batch], moved, first=step == 0)
+        updates = self._updates[:number]
+        for name, part in self.network.split(updates).items():
+            part.copy_(moved[name])
         return updates
 
-    def _descend(self, params: Tensor, features: Tensor, labels: Tensor, into: Tensor) -> None:
-        """Gradients of the mean cross-entropy of each device's items, shape (n, d)."""
-        parts, out = self.network.split(params), self.network.split(into)
-        inputs = [features]
-        for layer in self.network.LAYERS:
-            reached = _product(inputs[-1], parts[layer.weight])
+    def _step(
+        self,
+        weights: dict[str, Tensor],
+        features: Tensor,
+        labels: Tensor,
+        moved: dict[str, Tensor],
+        *,
+        first: bool,
+    ) -> None:
+        """One step on the mean cross-entropy of each device's items, added to what it moved."""
+        layers = self.network.LAYERS
+        inputs, logits = _forward(layers, weights, features)
+        # Scaled at its source, so that products below are steps and not gradients.
+        error = _error(logits, labels).mul_(-self.lr / labels.shape[1])
+        before = 0.0 if first else 1.0
+        for number in reversed(range(len(layers))):
+            layer = layers[number]
+            moved[layer.weight].baddbmm_(inputs[number].mT, error, beta=before)
             if layer.bias is not None:
-                reached += parts[layer.bias].unsqueeze(1)
-            inputs.append(reached.relu_() if layer.relu else reached)
-        error = _error(inputs.pop(), labels).div_(labels.shape[1])
-        for number in reversed(range(len(inputs))):
-            layer = self.network.LAYERS[number]
-            out[layer.weight].copy_(torch.bmm(inputs[number].mT, error))
-            if layer.bias is not None:
-                out[layer.bias].copy_(error.sum(1))
+                step = error.sum(1)
+                moved[layer.bias].copy_(step) if first else moved[layer.bias].add_(step)
             if number:
-                error = _product(error, parts[layer.weight].mT)
-                if self.network.LAYERS[number - 1].relu:
-                    error.mul_(inputs[number] > 0)
+                error = _backward(layers, number, weights, inputs, error)
 
 
 def first_layer_errors(
@@ -99,18 +111,11 @@ def first_layer_errors(
     Returns:
         Shape (n, outputs of the first layer).
     """
-    parts = network.split(model.unsqueeze(0))
-    inputs = [features.unsqueeze(0)]
-    for layer in network.LAYERS:
-        reached = _product(inputs[-1], parts[layer.weight])
-        if layer.bias is not None:
-            reached += parts[layer.bias].unsqueeze(1)
-        inputs.append(reached.relu_() if layer.relu else reached)
-    error = _error(inputs.pop(), labels.unsqueeze(0))
-    for number in reversed(range(1, len(inputs))):
-        error = _product(error, parts[network.LAYERS[number].weight].mT)
-        if network.LAYERS[number - 1].relu:
-            error.mul_(inputs[number] > 0)
+    layers, weights = network.LAYERS, network.split(model.unsqueeze(0))
+    inputs, logits = _forward(layers, weights, features.unsqueeze(0))
+    error = _error(logits, labels.unsqueeze(0))
+    for number in reversed(range(1, len(layers))):
+        error = _backward(layers, number, weights, inputs, error)
     return error[0]
 
 
@@ -119,6 +124,27 @@ def clip_(updates: Tensor, clip: float) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(updates, dim=1)
     updates.mul_((clip / norms).clamp_(max=1.0).unsqueeze(1))
     return norms
+
+
+def _forward(
+    layers: Layers, weights: dict[str, Tensor], features: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """What each layer multiplies, and the logits."""
+    inputs = [features]
+    for layer in layers:
+        reached = _product(inputs[-1], weights[layer.weight])
+        if layer.bias is not None:
+            reached += weights[layer.bias].unsqueeze(1)
+        inputs.append(reached.relu_() if layer.relu else reached)
+    return inputs, inputs.pop()
+
+
+def _backward(
+    layers: Layers, number: int, weights: dict[str, Tensor], inputs: list[Tensor], error: Tensor
+) -> Tensor:
+    """From the gradient by a layer's output to that by the output of the layer before."""
+    before = _product(error, weights[layers[number].weight].mT)
+    return before.mul_(inputs[number] > 0) if layers[number - 1].relu else before
 
 
 def _product(inputs: Tensor, weights: Tensor) -> Tensor:

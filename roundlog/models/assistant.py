@@ -68,7 +68,9 @@ class AssistantBag(DenseNetwork):
             Shape (..., vocabulary), float32.
         """
         counts = torch.zeros(*inputs.shape[:-1], self.vocabulary)
-        return counts.scatter_add_(-1, inputs, torch.full((), self.scale).expand(inputs.shape))
+        return counts.scatter_add_(
+            -1, inputs.long(), torch.full((), self.scale).expand(inputs.shape)
+        )
 
     def logits(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Scores of every answer, by every model, for every input.

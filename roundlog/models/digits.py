@@ -54,9 +54,9 @@ class DigitsMlp(DenseNetwork):
         """Ink as a share of the darkest, shape (..., width), float32.
 
         Args:
-            inputs: Intensities, shape (..., width), int64.
+            inputs: Intensities, shape (..., width), whole numbers of any size.
         """
-        return inputs.float() / INK
+        return inputs.float().mul_(1 / INK)
 
     def logits(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Scores of every digit, by every model, for every picture.

@@ -39,7 +39,7 @@ class ArchetypeUpdates:
     def replace(self, renewal: Renewal) -> None:
         """Gives some archetypes new data."""
         at = torch.from_numpy(renewal.indices)
-        self._features[at] = self.network.features(torch.from_numpy(renewal.inputs).long())
+        self._features[at] = self.network.features(torch.from_numpy(renewal.inputs))
         self._labels[at] = torch.from_numpy(renewal.labels).long()
 
     def means(self, weights: Tensor, model: Tensor, clip: float) -> tuple[Tensor, Tensor]:

@@ -194,7 +194,7 @@ class DeviceClients:
         for start in range(0, ids.size, self._training.chunk):
             part = slice(start, start + self._training.chunk)
             inputs, labels = self._data.items(ids[part], round)
-            features = self._network.features(torch.from_numpy(inputs).long())
+            features = self._network.features(torch.from_numpy(inputs))
             updates = self._training.updates(model, features, torch.from_numpy(labels).long())
             below += int((clip_(updates, clip) <= clip).sum())
             mine = updates.numpy()

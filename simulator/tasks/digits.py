@@ -111,6 +111,8 @@ class DigitsTask:
 
     def training_labels(self, rng: Uniforms, classes: Ints) -> Ints:
         """The digit, or with some probability a random one."""
+        if not self.settings.label_noise:
+            return classes
         is_wrong, which = rng.random(classes.size), rng.random(classes.size)
         wrong = (which * CLASSES).astype(np.int32)
         return np.where(is_wrong < self.settings.label_noise, wrong, classes).astype(np.int32)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from federation_bench import bench_federation
 from figures import Page
 from ingest_bench import bench_embedded_ingest, bench_kafka_ingest
 from kernel_bench import bench_kernel
@@ -15,7 +16,7 @@ from streams import SIZES
 from zone_bench import bench_zones
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("kernel", "ingest", "kafka", "reference", "zones", "refresh")
+PARTS = ("kernel", "ingest", "kafka", "reference", "zones", "refresh", "federation")
 
 
 def main() -> int:
@@ -52,7 +53,12 @@ def measure(page: Page, work: Path, parts: tuple[str, ...]) -> None:
         shutil.rmtree(folder)
     if "reference" in parts:
         bench_start(page)
-    whole = (("reference", bench_reference), ("zones", bench_zones), ("refresh", bench_refresh))
+    whole = (
+        ("reference", bench_reference),
+        ("zones", bench_zones),
+        ("refresh", bench_refresh),
+        ("federation", bench_federation),
+    )
     for part, bench in whole:
         if part in parts:
             folder = work / part
