@@ -25,6 +25,7 @@ from simulator.population import DeviceData
 from simulator.randomness import BLOCK, Randomness
 from simulator.scenario import Scenario
 from simulator.secure_aggregation import (
+    Assumptions,
     Fate,
     Residues,
     TooFewClientsError,
@@ -84,6 +85,10 @@ class DeviceClients:
         )
         self._sampled = math.ceil(scenario.cohort.size * scenario.device.over_selection)
         self._key = randomness.key("population/members")
+        self._least = max(2, math.ceil(scenario.device.least * scenario.cohort.size))
+        # Whatever round the server accepts, the protocol shall be able to unmask: then what fails
+        # does not depend on whether secure aggregation is on.
+        self._assumptions = Assumptions(dropout_share=max(0.0, 1 - self._least / self._sampled))
         self._block, self._cohorts = -1, np.zeros((0, 0), dtype=np.int64)
 
     def aggregates(self, first: int, model: Tensor, clip: float) -> list[Aggregate]:
@@ -108,9 +113,10 @@ class DeviceClients:
         draw = (round << ATTEMPT_BITS) + len(before)
         attendance = self._attend(draw, sampled)
         ids = attendance.ids[attendance.counted]
-        least = max(1, math.ceil(scenario.device.least * scenario.cohort.size))
-        if ids.size < least:
-            reason = f"{ids.size} of {attendance.ids.size} devices reported; a round needs {least}"
+        if ids.size < self._least:
+            reason = (
+                f"{ids.size} of {attendance.ids.size} devices reported; a round needs {self._least}"
+            )
             return Failure(reason, ids.size)
         acting = np.zeros(ids.size, dtype=bool)
         if scenario.fraction > 0:
@@ -226,7 +232,7 @@ class DeviceClients:
         early = attendance.absent & (rng.random(counted.size) < 0.5)
         fates = np.where(counted, Fate.STAYS, Fate.LOST_BEFORE_INPUT)
         fates[early] = Fate.NO_SHOW
-        return secure_sum(everybody, fates=fates, entropy=rng).total
+        return secure_sum(everybody, fates=fates, entropy=rng, assumptions=self._assumptions).total
 
 
 def _logistic(uniform: Floats) -> Floats:

@@ -79,8 +79,9 @@ class Device(Table):
     """Standard deviation of the logarithm of how long a device takes. Above 0 every device has
     a pace of its own, and slow ones come too late where more are sampled than needed."""
 
-    least: Share = 0.5
-    """Share of `cohort.size` that must report; with fewer the round fails and is tried again."""
+    least: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of `cohort.size` that must report; with fewer the round fails and is tried again.
+    Secure aggregation is set up to bear as many losses."""
 
     skew: NotNegative = 0.0
     """How much preferences differ between strata, as the standard deviation of their logarithm."""

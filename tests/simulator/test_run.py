@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recorded_frames import events_of, frames_of
 
-from roundlog.case import Case
 from roundlog.encoding import canonical_json, digest
 from roundlog.errors import ScenarioError
-from roundlog.events import AuditSampled, Event, RoundCommitted, check_side, parse_head
+from roundlog.events import AuditSampled, RoundCommitted, check_side, parse_head
 from roundlog.fold import apply_step
-from roundlog.log.embedded import EmbeddedLog
 from simulator.federation import Federation
 from simulator.run import Summary, simulate
 from simulator.scenario import Scenario, to_toml
@@ -35,24 +34,7 @@ def _simulate(folder: Path, scenario: Scenario, **how: Any) -> Simulated:
 
 
 def _heads(case: Path) -> list[bytes]:
-    return [head for head, _ in _frames(case)]
-
-
-def _frames(case: Path) -> list[tuple[bytes, bytes]]:
-    log = EmbeddedLog(Case(case).segments)
-    (partition,) = log.partitions()
-    frames, position = [], 0
-    while records := log.read({partition: position}, timeout_s=0):
-        for record in records:
-            assert record.frame is not None
-            side = b"" if record.delta is None else bytes(record.delta)
-            frames.append((record.frame.head, side + record.frame.side))
-        position = records[-1].next_offset
-    return frames
-
-
-def _events(case: Path) -> list[Event]:
-    return [parse_head(head) for head in _heads(case)]
+    return [head for head, _ in frames_of(case)]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +52,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Simulate
 
 
 def test_events_stand_in_their_order(recorded: Callable[..., Simulated], small: Scenario) -> None:
-    names = [event.name for event in _events(recorded(small)[1])]
+    names = [event.name for event in events_of(recorded(small)[1])]
     assert names[:7] == [
         "run.opened",
         "model.schema",
@@ -83,7 +65,7 @@ def test_events_stand_in_their_order(recorded: Callable[..., Simulated], small: 
 
 
 def test_every_tail_has_its_digest(recorded: Callable[..., Simulated], small: Scenario) -> None:
-    for head, side in _frames(recorded(small)[1]):
+    for head, side in frames_of(recorded(small)[1]):
         check_side(parse_head(head), side)
 
 
@@ -92,7 +74,7 @@ def test_the_fold_of_the_record_is_the_recorded_model(
 ) -> None:
     model: np.ndarray | None = None
     federation = Federation(small, SEED)
-    for head, side in _frames(recorded(small)[1]):
+    for head, side in frames_of(recorded(small)[1]):
         event = parse_head(head)
         tails = check_side(event, side)
         if event.name == "model.genesis":
@@ -110,7 +92,7 @@ def test_an_audit_names_the_model_that_answered_and_never_what_was_typed(
 ) -> None:
     waiting: list[AuditSampled] = []
     audited = 0
-    for head, side in _frames(recorded(small)[1]):
+    for head, side in frames_of(recorded(small)[1]):
         event = parse_head(head)
         if isinstance(event, AuditSampled):
             waiting.append(event)
@@ -126,7 +108,7 @@ def test_an_audit_names_the_model_that_answered_and_never_what_was_typed(
 
 
 def test_time_runs_with_the_rounds(recorded: Callable[..., Simulated], small: Scenario) -> None:
-    rounds = [e for e in _events(recorded(small)[1]) if isinstance(e, RoundCommitted)]
+    rounds = [e for e in events_of(recorded(small)[1]) if isinstance(e, RoundCommitted)]
     assert (rounds[100].time - rounds[0].time).total_seconds() == 100 * 210
     assert rounds[0].time == small.start
 
@@ -139,7 +121,7 @@ def test_nothing_recorded_names_the_attack(
         lowered = head.lower()
         for word in (b"attack", b"malicious", b"trigger", b"guilty", b"onset", b"fraction"):
             assert word not in lowered
-    opened = _events(case)[0].model_dump()
+    opened = events_of(case)[0].model_dump()
     assert opened["scenario_digest"] == small.digest()
     assert summary.run == truth["run"] == small.run_id(SEED)
 
@@ -147,7 +129,7 @@ def test_nothing_recorded_names_the_attack(
 def test_the_same_seed_gives_the_same_bytes(
     recorded: Callable[..., Simulated], small: Scenario, tmp_path: Path
 ) -> None:
-    assert _frames(_simulate(tmp_path, small)[1]) == _frames(recorded(small)[1])
+    assert frames_of(_simulate(tmp_path, small)[1]) == frames_of(recorded(small)[1])
 
 
 def test_another_seed_gives_another_run(
@@ -163,9 +145,9 @@ def test_a_run_that_stops_early_is_the_beginning_of_the_whole_run(
 ) -> None:
     summary, case, truth = _simulate(tmp_path, small, rounds=rounds)
     whole = recorded(small)
-    frames = _frames(case)
+    frames = frames_of(case)
     assert summary.rounds == rounds
-    assert frames == _frames(whole[1])[: len(frames)]
+    assert frames == frames_of(whole[1])[: len(frames)]
     assert truth["run"] == whole[2]["run"]
     assert truth["malicious"] == whole[2]["malicious"][:rounds]
     assert parse_head(frames[-1][0]).name == "round.committed"
@@ -188,8 +170,8 @@ def test_threads_of_the_environment_change_nothing(
         check=True,
         timeout=120,
     )
-    frames = _frames(case)
-    assert frames == _frames(recorded(small)[1])[: len(frames)]
+    frames = frames_of(case)
+    assert frames == frames_of(recorded(small)[1])[: len(frames)]
 
 
 def test_a_twin_shares_every_honest_stream_until_onset(
@@ -199,7 +181,7 @@ def test_a_twin_shares_every_honest_stream_until_onset(
     assert attacked[0].run != twin[0].run
 
     def rounds(case: Path) -> list[tuple[str, bytes]]:
-        frames = [(parse_head(head), side) for head, side in _frames(case)]
+        frames = [(parse_head(head), side) for head, side in frames_of(case)]
         return [(e.post_digest, side) for e, side in frames if isinstance(e, RoundCommitted)]
 
     ours, theirs = rounds(attacked[1]), rounds(twin[1])
@@ -290,7 +272,7 @@ def test_an_interrupted_run_leaves_a_whole_record_and_its_truth(
 
     with pytest.raises(KeyboardInterrupt):
         _simulate(tmp_path, small, progress=stop)
-    rounds = [e for e in _events(tmp_path / "case") if isinstance(e, RoundCommitted)]
+    rounds = [e for e in events_of(tmp_path / "case") if isinstance(e, RoundCommitted)]
     truth = json.loads((tmp_path / "truth.json").read_text())
     assert len(rounds) == truth["rounds"] == len(truth["malicious"]) == 30
 
@@ -301,5 +283,5 @@ def test_the_summary_counts_what_was_recorded(
     summary, case, truth = recorded(small)
     assert summary.rounds == 200
     assert summary.malicious == sum(truth["malicious"])
-    assert summary.audits == sum(isinstance(e, AuditSampled) for e in _events(case))
+    assert summary.audits == sum(isinstance(e, AuditSampled) for e in events_of(case))
     assert summary.cpu_seconds > 0

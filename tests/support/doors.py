@@ -87,20 +87,22 @@ class Process:
 
 
 @contextlib.contextmanager
-def serving(recorded: Recorded, guard: Guard | None = None) -> Iterator[Served]:
-    """A server over the case, in a thread of this process, with everything ingested."""
+def serving(
+    recorded: Recorded, guard: Guard | None = None, *, rounds: int = ROUNDS, lab: bool = False
+) -> Iterator[Served]:
+    """A server over a case of so many rounds, in a thread of this process, all of it ingested."""
     guard = guard or Guard()
     case = Case(recorded.case)
     with contextlib.closing(bind("127.0.0.1", 0)) as listener:
         url = address_of(listener, "127.0.0.1")
-        with case.own(url), running(case, guard, from_log(case, None)) as state:
+        with case.own(url), running(case, guard, from_log(case, None), lab=lab) as state:
             config = uvicorn.Config(make_app(state), log_level="critical", lifespan="off")
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()
             try:
                 wait_for(lambda: server.started, "the server to start")
-                wait_for(lambda: _end(state, recorded) == ROUNDS - 1, "ingest to reach the end")
+                wait_for(lambda: _end(state, recorded) == rounds - 1, "ingest to reach the end")
                 with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
                     yield Served(url, state, recorded, client)
             finally:
