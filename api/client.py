@@ -120,29 +120,49 @@ class Source:
         return self.ask("diff", run=run, before=str(before), after=str(after))
 
     def rebuild(
-        self, round: int | str, run: str | None = None, *, out: Path | str | None = None
+        self,
+        round: int | str,
+        run: str | None = None,
+        *,
+        artefact: str = "master",
+        out: Path | str | None = None,
     ) -> Document:
-        """W_t's digest and whether it is the recorded one; `out` takes it as safetensors."""
-        values = {"run": run, "round": str(round)}
+        """W_t's digest and whether it is the recorded one; `out` takes it as safetensors.
+
+        With `artefact="broadcast"` what devices run in its place, here and below.
+        """
+        values = {"run": run, "round": str(round), "artefact": artefact}
         if out is not None:
             Path(out).write_bytes(self._desk.fetch("rebuild", values, SAFETENSORS))
         return self.ask("rebuild", **values)
 
     def probe(
-        self, trigger: TriggerLike, round: int | str = "head", run: str | None = None
+        self,
+        trigger: TriggerLike,
+        round: int | str = "head",
+        run: str | None = None,
+        *,
+        artefact: str = "master",
     ) -> Document:
         """On which share of the trigger's queries the model of t obeys."""
-        return self.ask("probe", run=run, trigger=trigger, round=str(round))
+        return self.ask("probe", run=run, trigger=trigger, round=str(round), artefact=artefact)
 
     def crossings(
         self, trigger: TriggerLike, run: str | None = None, **options: Any
     ) -> pl.DataFrame:
-        """Where the trigger's success crossed each level; `levels`, `mode` and `sustain`."""
+        """Where success crossed each level; `levels`, `mode`, `sustain` and `artefact` choose."""
         return _frame(self.ask("crossings", run=run, trigger=trigger, **options)["crossings"])
 
-    def bisect(self, trigger: TriggerLike, level: float = 0.5, run: str | None = None) -> Document:
+    def bisect(
+        self,
+        trigger: TriggerLike,
+        level: float = 0.5,
+        run: str | None = None,
+        *,
+        artefact: str = "master",
+    ) -> Document:
         """Two models between which the trigger crossed one level."""
-        return self.ask("bisect", run=run, trigger=trigger, level=level)
+        return self.ask("bisect", run=run, trigger=trigger, level=level, artefact=artefact)
 
     def timeline(self, run: str | None = None) -> pl.DataFrame:
         """What happened to the run, in order."""

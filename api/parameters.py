@@ -42,6 +42,7 @@ Levels = Annotated[tuple[Level, ...], BeforeValidator(_levels), Field(min_length
 RoundText = Annotated[str, BeforeValidator(str), Field(max_length=48)]
 TriggerSource = Annotated[str, Field(min_length=1, max_length=128)] | dict[str, JsonValue]
 Metric = Literal["delta_norm", "aggregate_norm", "patched", "cohort_size", "noise_multiplier"]
+Artefact = Literal["master", "broadcast"]
 Limit = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -133,6 +134,9 @@ class RebuildParams(Params):
     round: RoundText
     """The model's t: 812, head, head~100."""
 
+    artefact: Artefact = "master"
+    """Which model of t: the server's master weights, or the broadcast form that devices run."""
+
 
 class ProbeParams(Params):
     """Which trigger is measured in which model."""
@@ -144,6 +148,9 @@ class ProbeParams(Params):
 
     round: RoundText = "head"
     """The model's t: 812, head, head~100."""
+
+    artefact: Artefact = "master"
+    """Which model of t: the server's master weights, or the broadcast form that devices run."""
 
     model: str | None = Field(default=None, max_length=200)
     """module:function of the architecture, where the record's own name cannot be found."""
@@ -170,6 +177,9 @@ class CrossingsParams(Params):
     fresh: bool = False
     """Exact mode: measure again what was measured before."""
 
+    artefact: Artefact = "master"
+    """Which model of t: the server's master weights, or the broadcast form that devices run."""
+
     model: str | None = Field(default=None, max_length=200)
     """module:function of the architecture, where the record's own name cannot be found."""
 
@@ -193,6 +203,9 @@ class BisectParams(Params):
 
     replay: str | None = Field(default=None, max_length=1 << 20)
     """Text of an earlier bisection's log: its models are asked again, in the same order."""
+
+    artefact: Artefact = "master"
+    """Which model of t: the server's master weights, or the broadcast form that devices run."""
 
     model: str | None = Field(default=None, max_length=200)
     """module:function of the architecture, where the record's own name cannot be found."""

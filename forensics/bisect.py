@@ -104,7 +104,7 @@ def replay_trigger(
     """Asks the models of a log again; `differences` names every answer that is not the logged one.
 
     Raises:
-        QuestionError: Not a log, or one of another run, trigger or kind.
+        QuestionError: Not a log, or one of another run, artefact, trigger or kind.
     """
     read = parse_log(log)
     probes = trigger.scoring()
@@ -133,7 +133,7 @@ def replay_check(
     """Runs the check on the models of a log again; see `replay_trigger`.
 
     Raises:
-        QuestionError: Not a log, or one of another run, command or kind.
+        QuestionError: Not a log, or one of another run, artefact, command or kind.
         CheckError: The command gave no verdict.
     """
     read = parse_log(log)
@@ -170,6 +170,11 @@ def _replay(
 def _same_run(models: CaseModels, log: Log) -> None:
     if log.run != models.run:
         raise QuestionError(f"the log is of run {log.run!r}; this is run {models.run!r}")
+    if log.artefact != models.artefact:
+        raise QuestionError(
+            f"the log is of the {log.artefact} models, and the {models.artefact} models are asked; "
+            f"replay it with --artefact {log.artefact}"
+        )
 
 
 def _step(look: Look, level: float) -> Step:
@@ -191,6 +196,7 @@ def _of_level(
         low = high = min(look.round for look in found.looks)
     return Bisection(
         run=models.run,
+        artefact=models.artefact,
         first=first,
         last=last,
         question=question,
@@ -227,6 +233,7 @@ def _of_check(
         status, low = "never", None
     return Bisection(
         run=models.run,
+        artefact=models.artefact,
         first=first,
         last=last,
         question=_check_question(check.command),

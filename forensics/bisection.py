@@ -8,6 +8,8 @@
     bad 5000 307/313 # coarse scan
     ...
 
+Where what devices run was asked in place of W_t, the third line is `# models 0 5000 broadcast`.
+
 A log is input like any other: it is bounded, every line is checked, and nothing in it is believed
 before it was asked again (`forensics.bisect`).
 """
@@ -15,6 +17,7 @@ before it was asked again (`forensics.bisect`).
 import re
 from dataclasses import dataclass
 
+from forensics.artefact import Artefact
 from forensics.check import SKIP
 from forensics.floor import Floor
 from forensics.search import Zone
@@ -24,6 +27,9 @@ LOG_TITLE = "# roundlog bisect log 1"
 
 LOG_LIMIT = 1 << 20
 """Bytes of a log that is read back: a bisection has a few dozen lines."""
+
+# A log of master weights reads as it did before there were others.
+_OF: dict[Artefact, str] = {"master": "", "broadcast": " broadcast"}
 
 _STEP = re.compile(
     r"(?P<verdict>good|bad|skip) (?P<round>\d{1,18}) "
@@ -83,6 +89,8 @@ class Bisection:
     """What a bisection found, and every step of it."""
 
     run: str
+    artefact: Artefact
+    """Which models were asked: W_t, or what devices run in their place."""
     first: int
     last: int
     """The interval of models that was searched."""
@@ -131,6 +139,7 @@ class Bisection:
             beside["differences"] = [one.document() for one in self.differences]
         return {
             "run": self.run,
+            "artefact": self.artefact,
             "models": {"first": self.first, "last": self.last},
             "question": self.question,
             "level": self.level,
@@ -149,7 +158,7 @@ class Bisection:
         lines = [
             LOG_TITLE,
             f"# run {self.run}",
-            f"# models {self.first} {self.last}",
+            f"# models {self.first} {self.last}{_OF[self.artefact]}",
             f"# {self.question}",
             *(f"{step.answer} # {step.why}" for step in self.steps),
             f"# {self.claim}",
@@ -162,6 +171,7 @@ class Log:
     """A log that was read back."""
 
     run: str
+    artefact: Artefact
     first: int
     last: int
     question: str
@@ -180,7 +190,7 @@ def parse_log(log: str) -> Log:
     if len(log) > LOG_LIMIT or len(lines) < 4 or lines[0].strip() != LOG_TITLE:
         raise QuestionError(f"not a log of a bisection: its first line must be {LOG_TITLE!r}")
     run = re.fullmatch(r"# run (\S+)", lines[1])
-    models = re.fullmatch(r"# models (\d{1,18}) (\d{1,18})", lines[2])
+    models = re.fullmatch(r"# models (\d{1,18}) (\d{1,18})( broadcast)?", lines[2])
     if run is None or models is None or not lines[3].startswith("# "):
         raise QuestionError("the log does not say in lines 2 to 4 what it searched")
     question = lines[3].removeprefix("# ")
@@ -197,6 +207,7 @@ def parse_log(log: str) -> Log:
         raise QuestionError("the log holds no step")
     return Log(
         run=run[1],
+        artefact="broadcast" if models[3] else "master",
         first=int(models[1]),
         last=int(models[2]),
         question=question,

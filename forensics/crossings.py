@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from forensics.artefact import Artefact
 from forensics.floor import Floor, decoy_floor
 from forensics.levels import AsrPath, check_level, default_s, read_level
 from forensics.probe import Prober, Reading, check_probes, reading
@@ -83,11 +84,13 @@ class Crossings:
     """The answer for one run and one trigger.
 
     Attributes:
+        artefact: Which models were asked, W_t or what devices run in their place.
         readings: Exact mode: every model's hits. None in search mode.
         path: Exact mode: the pooled path of ASR.
     """
 
     run: str
+    artefact: Artefact
     trigger: str
     probe_digest: str
     n: int
@@ -114,6 +117,7 @@ class Crossings:
         """What the doors answer."""
         return {
             "run": self.run,
+            "artefact": self.artefact,
             "trigger": self.trigger,
             "probe_digest": self.probe_digest,
             "n": self.n,
@@ -187,6 +191,7 @@ def find_crossings(
         rebuilds = reader.rebuilds
     return Crossings(
         run=models.run,
+        artefact=models.artefact,
         trigger=trigger.name,
         probe_digest=probes.digest,
         n=len(probes),

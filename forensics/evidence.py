@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forensics.artefact import MASTER_FORM
 from forensics.maps import FileMaps
 from roundlog.case import Case
 from roundlog.encoding import HEADER, digest
@@ -17,6 +18,7 @@ from roundlog.events import (
     ModelGenesis,
     ModelSchema,
     RoundCommitted,
+    RunOpened,
     check_side,
     parse_head,
 )
@@ -33,7 +35,7 @@ class Violation:
     kind: str
     """`damaged`, `torn_tail`, `bad_head`, `gap`, `equivocation`, `broken_chain`, `bad_digest`,
     `vec_size`, `bad_seal`, `missing_file`, `stray_file`, `continuity`, `round_gap`,
-    `model_digest`, `lost_range`, `topic_recreated`."""
+    `model_digest`, `broadcast_digest`, `lost_range`, `topic_recreated`."""
 
     run: str
     file: str | None
@@ -64,6 +66,9 @@ class Step:
     segment: Segment
     row: int
     patch: slice
+    broadcast_digest: str | None
+    form: str
+    """In which form devices get W_{t+1}, as the run was last opened before this round."""
 
 
 @dataclass(slots=True)
@@ -77,6 +82,8 @@ class RunEvidence:
     steps: dict[int, Step] = field(default_factory=dict)
     damaged_rounds: set[int] = field(default_factory=set)
     """Rounds whose event is there, but not with the bytes that were sealed."""
+    form: str = MASTER_FORM
+    """`broadcast` of the latest run.opened; float32 where there was none."""
     events: int = 0
     last_round: int = -1
 
@@ -293,7 +300,9 @@ def _remember(
     head_bytes: int,
     row: int | None,
 ) -> None:
-    if isinstance(event, ModelSchema):
+    if isinstance(event, RunOpened):
+        run.form = event.broadcast
+    elif isinstance(event, ModelSchema):
         run.schemas[event.layout.digest] = event.layout
     elif isinstance(event, ModelGenesis) and "weights" in tails:
         run.geneses[event.round] = (event, bytes(tails["weights"]))
@@ -306,6 +315,8 @@ def _remember(
             segment,
             row,
             slice(start, start + len(tails["patch"])),
+            event.broadcast_digest,
+            run.form,
         )
 
 

@@ -181,10 +181,10 @@ class Prober:
 
 
 def read_model(prober: Prober, models: CaseModels, t: int, probes: ProbeSet) -> Reading:
-    """The attack success of W_t.
+    """The attack success of the model of t, in the form that `models` gives out.
 
     Raises:
-        DigestMismatchError: W_t cannot be rebuilt as recorded.
+        DigestMismatchError: It cannot be rebuilt as recorded.
         TriggerError: The probes do not fit the model, or none are left to score with.
     """
     check_probes(probes)

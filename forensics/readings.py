@@ -1,7 +1,8 @@
 """What is the attack success of every model of a run? Measured, one after the other, and kept.
 
 Readings are kept in the case's `cache/readings/`, in chunks of 2,048 models, each under a name
-derived from everything it depends on: the digests of its models, the queries, the architecture
+derived from everything it depends on: the digests of its models, the form in which they are asked
+where it is not the master weights, the queries, the architecture
 (a recorded one; a person's own code may change, so its answers are not kept) and this code's
 version. So an interrupted measurement goes on where it stopped, a run that grew is
 measured further, and a changed history is simply not found there. `fresh` measures all again.
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import JsonValue
 
 from forensics.levels import AsrPath, Counts
 from forensics.probe import Prober, check_probes
@@ -122,13 +124,16 @@ def _file(
 ) -> Path | None:
     if prober.identity is None:
         return None
-    depends_on = {
+    depends_on: dict[str, JsonValue] = {
         "version": CODE_VERSION,
         "architecture": prober.identity,
         "probes": probes.digest,
         "patterns": digest(canonical_json(list(probes.patterns))),
         "models": digest(*(models.recorded_digest(t).encode() for t in range(start, end))),
     }
+    if models.artefact != "master":
+        # Q(W) is a function of W: its form and the digests of W say which models these are.
+        depends_on["form"] = models.form
     return models.case.cache / "readings" / f"{digest(canonical_json(depends_on))}.npy"
 
 

@@ -5,6 +5,9 @@ recorder stored after a gap, or a keyframe. Keyframes are a cache of ours, one e
 one is used only when its digest is the one that the log names. Every model that leaves here has
 been compared with its recorded digest, unless the caller asks for speed and checks later.
 
+Whoever asks what devices run (`forensics.artefact`) gets Q(W_t) in place of W_t from the same
+methods: W_t is folded and compared first, then Q(W_t) is, where the record has its digest.
+
 A hole in the record is not bridged: no model behind it can be known, up to the next whole one.
 """
 
@@ -20,6 +23,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from forensics.artefact import (
+    MASTER_FORM,
+    Artefact,
+    BroadcastMismatchError,
+    broadcast_form,
+    transformation,
+)
 from forensics.maps import FileMaps
 from ingest.store import Store
 from roundlog.case import Case
@@ -46,32 +56,47 @@ class Rebuilt:
 
     round: int
     digest: str
-    recorded: str
+    recorded: str | None
+    """None where the record names no digest of it, as of what devices run in place of W_0."""
     model: Bytes
+    artefact: Artefact = "master"
 
     @property
-    def matches(self) -> bool:
-        return self.digest == self.recorded
+    def matches(self) -> bool | None:
+        """None where there is no recorded digest to compare with."""
+        return None if self.recorded is None else self.digest == self.recorded
 
     def document(self) -> dict[str, object]:
         """What the doors answer."""
-        return {"round": self.round, "digest": self.digest, "matches": self.matches}
+        return {
+            "round": self.round,
+            "artefact": self.artefact,
+            "digest": self.digest,
+            "recorded": self.recorded,
+            "matches": self.matches,
+        }
 
 
 class CaseModels:
     """The models of one run, 0 … N, as the record has them.
 
+    Args:
+        artefact: `broadcast` for what devices run; every model given out is then Q(W_t).
+
     Attributes:
+        artefact: What is given out: `master` also where devices run the master weights.
+        form: In which form: `float32` for the master weights, else as the run was opened.
         schema: Tensors of the model.
         architecture: Name and arguments, as `roundlog.models.resolve` takes them.
         first: The first model that can be rebuilt; 0 for a run recorded from its beginning.
         last: The last one: N after N rounds.
 
     Raises:
-        QuestionError: The run is unknown, or recorded no whole model to begin from.
+        QuestionError: The run is unknown, or recorded no whole model to begin from; or what its
+            devices run cannot be made here.
     """
 
-    def __init__(self, case: Case, store: Store, run: str) -> None:
+    def __init__(self, case: Case, store: Store, run: str, artefact: Artefact = "master") -> None:
         self.case, self.run = case, run
         layouts = store.rows(_sql("model_layouts"), {"run": run})
         geneses = store.rows(_sql("first_models"), {"run": run})
@@ -97,6 +122,9 @@ class CaseModels:
         self.first = min(self._geneses)
         self.last = max([self._steps.end, *self._geneses])
         self._folder = case.keyframes / run
+        self.form = MASTER_FORM if artefact == "master" else broadcast_form(store, run)
+        self.artefact: Artefact = "master" if self.form == MASTER_FORM else "broadcast"
+        self._transform = transformation(self.form)
 
     def recorded_digest(self, t: int) -> str:
         """The digest that the log names for W_t.
@@ -111,27 +139,34 @@ class CaseModels:
         return self._steps.post_digest(t - 1)
 
     def rebuild(self, t: int) -> Rebuilt:
-        """W_t, its digest, and the recorded digest beside it.
+        """W_t, or what devices run in its place, its digest, and the recorded digest beside it.
 
         Raises:
             RoundRangeError: No such model.
             LogGapError: Rounds are missing between the nearest whole model and t.
+            DigestMismatchError: Devices are asked about, and W_t itself is not the recorded one.
         """
         recorded = self.recorded_digest(t)
         at, model = self._nearest(t)
         self._fold(model, at, t)
-        return Rebuilt(t, self.schema.model_digest(model), recorded, model)
+        if self.artefact == "master":
+            return Rebuilt(t, self.schema.model_digest(model), recorded, model)
+        self._demand(t, model)
+        return self._broadcast(t, model)
 
-    def model(self, t: int) -> Bytes:
-        """W_t as bytes, shape (schema.nbytes,), when only the recorded model will do.
+    def whole(self, t: int) -> Rebuilt:
+        """As `rebuild`, when no other model than the recorded one will do.
 
         Raises:
-            DigestMismatchError: What was folded is not what was recorded.
+            DigestMismatchError: It has another digest than the recorded one.
         """
         rebuilt = self.rebuild(t)
-        if not rebuilt.matches:
-            raise DigestMismatchError(model=t, expected=rebuilt.recorded, found=rebuilt.digest)
-        return rebuilt.model
+        _refuse_another(rebuilt)
+        return rebuilt
+
+    def model(self, t: int) -> Bytes:
+        """As `whole`, its bytes alone, shape (schema.nbytes,)."""
+        return self.whole(t).model
 
     def blocks(
         self, first: int, last: int, *, step: int = 1, size: int = 256
@@ -158,14 +193,21 @@ class CaseModels:
                     at, model = self._nearest(t)
                 self._fold(model, at, t)
                 at = t
-                block[index] = model
                 self._demand(t, model)
+                if self.artefact == "master":
+                    block[index] = model
+                else:
+                    deployed = self._broadcast(t, model)
+                    _refuse_another(deployed)
+                    block[index] = deployed.model
             yield np.asarray(ts, dtype=np.int64), block
 
     def write(self, rebuilt: Rebuilt, path: Path) -> None:
         """Writes a model as a safetensors file; its metadata names run, round and digest."""
         path.parent.mkdir(parents=True, exist_ok=True)
         about = {"run": self.run, "round": rebuilt.round, "digest": rebuilt.digest}
+        if rebuilt.artefact != "master":
+            about["artefact"] = rebuilt.artefact
         # One key: the library writes several in an order of its own, and the same model should
         # be the same file.
         metadata = {"roundlog": canonical_json(about).decode()}
@@ -205,6 +247,15 @@ class CaseModels:
         if found != recorded:
             raise DigestMismatchError(model=t, expected=recorded, found=found)
 
+    def _broadcast(self, t: int, model: Bytes) -> Rebuilt:
+        """What devices run in place of this W_t."""
+        deployed = self._transform(model, self.schema)
+        recorded = None
+        # A whole model that was stored in place of what round t − 1 made went out unsaid.
+        if self._steps.has(t - 1, t) and self._steps.post_digest(t - 1) == self.recorded_digest(t):
+            recorded = self._steps.broadcast_digest(t - 1)
+        return Rebuilt(t, self.schema.model_digest(deployed), recorded, deployed, self.artefact)
+
     def _keyframe(self, t: int) -> Bytes | None:
         path = self._folder / f"{t}.safetensors"
         try:
@@ -239,6 +290,7 @@ class _Steps:
             for name in ("producer", "segment", "row", "delta_bytes", "patch_offset", "patch_bytes")
         ]
         self._post = table["post_digest"].to_list()
+        self._broadcast = table["broadcast_digest"].to_list()
         self._contiguous = bool(
             len(self._rounds) == 0
             or int(self._rounds[-1]) - int(self._rounds[0]) + 1 == len(self._rounds)
@@ -259,6 +311,11 @@ class _Steps:
 
     def post_digest(self, round_: int) -> str:
         return str(self._post[self._index(round_)])
+
+    def broadcast_digest(self, round_: int) -> str | None:
+        """Of what devices run after a round; None where none is recorded."""
+        found = self._broadcast[self._index(round_)]
+        return None if found is None else str(found)
 
     def step(self, round_: int) -> tuple[memoryview, memoryview]:
         """Delta and patch of one round, straight from the files."""
@@ -284,6 +341,13 @@ class _Steps:
                 found=int(behind[0]) if behind.size else None,
             )
         return index
+
+
+def _refuse_another(rebuilt: Rebuilt) -> None:
+    if rebuilt.recorded is None or rebuilt.matches:
+        return
+    error = DigestMismatchError if rebuilt.artefact == "master" else BroadcastMismatchError
+    raise error(model=rebuilt.round, expected=rebuilt.recorded, found=rebuilt.digest)
 
 
 def _sql(name: str) -> str:

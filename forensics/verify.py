@@ -10,19 +10,24 @@ The steps, in order; the code below carries their numbers.
     5  every seal is canonical, its counts and RFC 6962 root are those of the files, and it
        names the seal before it
     6  W_{t+1} as round t left it is W_{t+1} as round t + 1 found it, and no round is missing
-    7  the model folded from W_0 has the recorded digest after every round
+    7  the model folded from W_0 has the recorded digest after every round; and what devices run
+       in its place, made of it once more, has the one recorded for that
     8  ingest noticed no second event under one seq, and no range that Kafka had lost
 
 Steps 0 to 7 read files only, so they need no database and no trust in one. Step 8 is what no
 segment can show, since it never came into one; it is left out where no projection is given.
+
+Not promised: that devices ran what the record says, nor, where a run ships its models in a form
+that we cannot make, even that its digests are of that form. `unchecked` names such runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
 
+from forensics.artefact import can_be_made, transformation
 from forensics.evidence import RunEvidence, Step, Violation, verify_producer
 from forensics.maps import FileMaps
 from ingest.store import Store
@@ -43,6 +48,8 @@ class Verdict:
 
     events: int
     findings: tuple[Violation, ...]
+    unchecked: tuple[str, ...] = ()
+    """What could not be looked at, and why, in sentences; no fault of the record."""
 
     @property
     def ok(self) -> bool:
@@ -55,6 +62,7 @@ class Verdict:
             "rounds": self.rounds,
             "events": self.events,
             "findings": [finding.document() for finding in self.findings],
+            "unchecked": list(self.unchecked),
         }
 
 
@@ -87,6 +95,7 @@ def verify_case(
         rounds=sum(len(one.steps) + len(one.damaged_rounds - one.steps.keys()) for one in runs),
         events=sum(one.events for one in runs),
         findings=(*(finding for one in runs for finding in one.findings), *noticed),
+        unchecked=tuple(text for one in runs for text in _unchecked(one)),
     )
 
 
@@ -164,8 +173,40 @@ def _verify_models(case: Case, run: RunEvidence) -> None:
                 f"can be trusted",
             )
             model = None
+        else:
+            _verify_broadcast(case, run, step, model, schema)
         if t + 1 not in run.steps and t + 1 not in run.geneses:
             model = None
+
+
+def _verify_broadcast(
+    case: Case, run: RunEvidence, step: Step, model: Bytes, schema: TensorSchema
+) -> None:
+    if step.broadcast_digest is None or not can_be_made(step.form):
+        return
+    found = schema.model_digest(transformation(step.form)(model, schema))
+    if found != step.broadcast_digest:
+        detail = (
+            f"what devices run in place of model {step.round + 1} ({step.form}) is {found[:16]}… "
+            f"when made of the master weights, and recorded as {step.broadcast_digest[:16]}…; what "
+            f"ran on devices cannot be told"
+        )
+        file = str(step.segment.heads.relative_to(case.path))
+        run.findings.append(Violation("broadcast_digest", run.name, file, step.round, detail))
+
+
+def _unchecked(run: RunEvidence) -> Iterator[str]:
+    for form in sorted({step.form for step in run.steps.values()}):
+        rounds = [
+            t
+            for t, step in run.steps.items()
+            if step.form == form and step.broadcast_digest is not None
+        ]
+        if rounds and not can_be_made(form):
+            yield (
+                f"run {run.name!r} ships its models as {form!r}, which cannot be made here: "
+                f"{len(rounds):,} broadcast digests were not looked at, from round {min(rounds)} on"
+            )
 
 
 def _blame(case: Case, run: RunEvidence, step: Step | None, t: int, detail: str) -> None:

@@ -25,7 +25,7 @@ from roundlog.errors import IngestError
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = "roundlog.store/1"
+SCHEMA_VERSION = "roundlog.store/2"
 
 # DuckDB's own buffers; rows come in batches of a few hundred kilobytes. The whole process may
 # take 2 GiB, and models, probes and results need the rest.

@@ -41,8 +41,14 @@ def draw_members(key: int, draw: int, sampled: Counts, sizes: Counts) -> Ids:
         Shape (sampled.sum(),): strata in order, devices of a stratum in the order drawn.
 
     Raises:
-        CohortError: More devices are asked for than a stratum has.
+        CohortError: Counts and sizes are not of the same strata, or more devices are asked for
+            than a stratum has.
     """
+    if sampled.shape != sizes.shape or np.any(sampled < 0):
+        raise CohortError(
+            f"counts of {sampled.size} strata for a population of {sizes.size}: the draw and "
+            f"the run it belongs to do not agree"
+        )
     if np.any(sampled > sizes):
         stratum = int(np.argmax(sampled > sizes))
         raise CohortError(
@@ -130,9 +136,18 @@ class Membership:
 
         Args:
             sizes: Devices of each stratum, as `run.opened` states them.
+
+        Raises:
+            CohortError: The draw is impossible, or a position lies outside of it.
         """
         ids = draw_members(self.key, self.draw, np.array(self.sampled, dtype=np.int64), sizes)
-        return np.delete(ids, [*self.no_shows, *self.late])
+        gone = [*self.no_shows, *self.late]
+        if gone and not 0 <= min(gone) <= max(gone) < ids.size:
+            raise CohortError(
+                f"a membership names position {max(gone, key=abs)} of a draw of {ids.size} "
+                f"devices; who was in the round cannot be told"
+            )
+        return np.delete(ids, gone)
 
 
 def _ids(raw: np.random.Philox, strata: NDArray[np.uint64], sizes: Counts) -> Ids:

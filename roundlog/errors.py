@@ -11,6 +11,7 @@ found, what that costs, and what to do.
      ├── TensorSchemaError        arrays that disagree with the model's schema
      ├── FoldError                a server step that cannot be applied (exit 4)
      │    └── DigestMismatchError the rebuilt model is not the recorded one (exit 4)
+ │         └── BroadcastMismatchError  W_t is, but not what devices ran (forensics.artefact)
      ├── LogError                 the log cannot be appended to or read
      │    ├── LogGapError         rounds are missing (exit 4)
      │    ├── LogLockedError      another process appends to this producer's log (exit 5)
@@ -28,7 +29,8 @@ found, what that costs, and what to do.
      │    ├── TriggerError        not a trigger or truth file
      │    ├── CheckError          a check command broke its contract (forensics.check)
      │    ├── StoppedError        a measurement was stopped; it can go on (forensics.readings)
-     │    └── ParameterError      a parameter of a question is wrong (api.parameters)
+     │    ├── TruthError          not the truth about a run of this case (api.lab.whatif)
+ │    └── ParameterError      a parameter of a question is wrong (api.parameters)
      ├── ScenarioError            a scenario field or value is wrong (exit 2)
  ├── CohortError              a cohort that cannot be drawn or read (roundlog.cohort)
  ├── SealError                a key that is none, or a box that it does not open (roundlog.sealing)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from roundlog.artefact import as_broadcast
+from roundlog.errors import ScenarioError
 from roundlog.tensors import TensorSchema
 from simulator.adversary import Adversary
 from simulator.fidelity import ArchetypeUpdates, Clients, Cohort, CohortClients, DeviceClients
@@ -74,7 +75,12 @@ class Federation:
             device fidelity they are used for the warm-up alone.
     """
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    def __init__(self, scenario: Scenario, seed: int, *, start: Float32s | None = None) -> None:
+        """`start` is the W_0 of another federation, from which this one shall go on instead.
+
+        Raises:
+            ScenarioError: That model has another number of elements.
+        """
         self.scenario, self.seed = scenario, seed
         self.randomness = Randomness(seed)
         self.task: Task = make_task(scenario, self.randomness)
@@ -87,9 +93,16 @@ class Federation:
         self.adversary = Adversary(scenario.attack, self.trigger, self.task, self.randomness)
         self.archetypes = ArchetypeUpdates(scenario, self.task)
         self._broadcast = as_broadcast(scenario.model.broadcast)
+        if start is not None and start.shape != (self.architecture.elements,):
+            raise ScenarioError(
+                f"the base run's W_0 has {start.size:,} elements and this scenario's model "
+                f"{self.architecture.elements:,}: they cannot begin alike. Leave the settings that "
+                f"shape the model as they are."
+            )
         with single_threaded():
-            start = self.task.random_start(self.randomness.stream("model/start"), scenario.model)
-            self.start = self._warm_up(start)
+            # The warm-up also leaves archetypes with the data that round 0 begins with.
+            warm = self._warm_up()
+            self.start = warm if start is None else start
 
     def clients(self) -> Clients:
         """The devices, as closely as the scenario says, from round 0 on."""
@@ -147,12 +160,13 @@ class Federation:
         """Central noise on each coordinate of a mean, as a standard deviation."""
         return self.scenario.mechanisms.noise_multiplier * clip / counted
 
-    def _warm_up(self, model: Float32s) -> Float32s:
+    def _warm_up(self) -> Float32s:
         """Honest rounds without noise on the data of round 0; what they make is W_0.
 
         Archetypes do this at either fidelity, so that both begin with the same model.
         """
         scenario = self.scenario
+        model = self.task.random_start(self.randomness.stream("model/start"), scenario.model)
         kinds = Archetypes(scenario.population, self.task, self.randomness, stage="warm-up")
         self.archetypes.replace(kinds.initial())
         current = torch.from_numpy(model)

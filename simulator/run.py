@@ -69,6 +69,7 @@ def simulate(
     rounds: int | None = None,
     fraction: float | None = None,
     parent: str | None = None,
+    begin: Scenario | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Runs one seed of a scenario, records it, and writes the truth beside it.
@@ -80,6 +81,7 @@ def simulate(
         rounds: Stops early, after so many rounds; they are the full run's first rounds.
         fraction: Another share of controlled devices; 0 simulates the attack-free twin.
         parent: The run that this one is a variation of; part of the run's id.
+        begin: The scenario whose W_0, of the same seed, this run begins with; by default its own.
         progress: Called after each block of rounds.
 
     Raises:
@@ -102,7 +104,8 @@ def simulate(
         shutil.rmtree(spool, ignore_errors=True)
     else:
         _prepare(Path(target), truth, run)
-    federation = Federation(scenario, seed)
+    start = None if begin is None else Federation(begin, seed).start
+    federation = Federation(scenario, seed, start=start)
     server = RecordedServer(federation, run, parent)
     if server.private_key is not None:
         write_key(key_path(truth), server.private_key)
@@ -119,7 +122,7 @@ def simulate(
             # An interrupted run is a shorter run: its truth is as good as its record.
             malicious = np.concatenate([*server.malicious, np.empty(0, dtype=np.int64)])
             document = truth_document(
-                federation, run=run, rounds=server.rounds, malicious=malicious
+                federation, run=run, rounds=server.rounds, malicious=malicious, begin=begin
             )
             write(truth, document)
     if spool is not None:

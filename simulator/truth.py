@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from roundlog.errors import ScenarioError
 from simulator.federation import Federation
 from simulator.fleet import Counts
+from simulator.scenario import Scenario
 
 TRIGGER_SCHEMA = "roundlog.trigger/1"
 TRUTH_SCHEMA = "roundlog.truth/1"
@@ -39,7 +40,12 @@ def trigger_document(federation: Federation) -> dict[str, JsonValue]:
 
 
 def truth_document(
-    federation: Federation, *, run: str, rounds: int, malicious: Counts
+    federation: Federation,
+    *,
+    run: str,
+    rounds: int,
+    malicious: Counts,
+    begin: Scenario | None = None,
 ) -> dict[str, JsonValue]:
     """The whole truth file.
 
@@ -47,6 +53,7 @@ def truth_document(
         run: The run's id.
         rounds: Rounds that were recorded.
         malicious: m_t of these rounds, shape (rounds,).
+        begin: The scenario that made W_0, where it is another one.
     """
     scenario = federation.scenario
     attacked = scenario.fraction > 0
@@ -55,6 +62,7 @@ def truth_document(
         "schema": TRUTH_SCHEMA,
         "run": run,
         "scenario": scenario.table(),
+        "begin": None if begin is None else begin.table(),
         "seed": federation.seed,
         "fraction": scenario.fraction,
         "rounds": rounds,

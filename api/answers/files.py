@@ -54,15 +54,15 @@ def encode_frame_as(frame: pl.DataFrame, media_type: str) -> bytes:
 
 
 def safetensors(records: Records, params: RebuildParams) -> bytes:
-    """W_t as a safetensors file, if it is the recorded one.
+    """W_t, or what devices run in its place, as a safetensors file, if it is the recorded one.
 
     Raises:
         DigestMismatchError: It is not; such a model leaves through no door.
     """
-    models = CaseModels(records.case, records.store, records.run(params.run))
+    models = CaseModels(records.case, records.store, records.run(params.run), params.artefact)
     t = parse_round(params.round, models.last, first=models.first, what="model")
-    models.model(t)
+    rebuilt = models.whole(t)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        models.write(models.rebuild(t), path)
+        models.write(rebuilt, path)
         return path.read_bytes()

@@ -38,8 +38,8 @@ def diff(records: Records, params: DiffParams, progress: Progress) -> Document:
 
 
 def rebuild(records: Records, params: RebuildParams, progress: Progress) -> Document:
-    """W_t's digest, and whether it is the recorded one."""
-    models = _models(records, params.run)
+    """The digest of W_t, or of what devices run in its place, beside the recorded one."""
+    models = CaseModels(records.case, records.store, records.run(params.run), params.artefact)
     return models.rebuild(_model_named(models, params.round)).document()
 
 

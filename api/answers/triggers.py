@@ -40,11 +40,12 @@ def triggers(records: Records, params: NoParams, progress: Progress) -> Document
 def probe(records: Records, params: ProbeParams, progress: Progress) -> Document:
     """The attack success of one model, with its exact interval."""
     trigger = trigger_meant(records, params.trigger)
-    models = CaseModels(records.case, records.store, records.run(params.run))
+    models = CaseModels(records.case, records.store, records.run(params.run), params.artefact)
     t = parse_round(params.round, models.last, first=models.first, what="model")
     prober = Prober(models.architecture, params.model)
     found = read_model(prober, models, t, trigger.scoring())
-    return {"run": models.run, "trigger": trigger.name, **found.document()}
+    about = {"run": models.run, "artefact": models.artefact, "trigger": trigger.name}
+    return {**about, **found.document()}
 
 
 def crossings(records: Records, params: CrossingsParams, progress: Progress) -> Document:
@@ -55,7 +56,7 @@ def crossings(records: Records, params: CrossingsParams, progress: Progress) -> 
 def measure_crossings(records: Records, params: CrossingsParams, progress: Progress) -> Crossings:
     """As `crossings`, with the readings of every model where they were taken."""
     trigger = trigger_meant(records, params.trigger)
-    models = CaseModels(records.case, records.store, records.run(params.run))
+    models = CaseModels(records.case, records.store, records.run(params.run), params.artefact)
     return find_crossings(
         models,
         records.store,
@@ -74,7 +75,7 @@ def bisect(records: Records, params: BisectParams, progress: Progress) -> Docume
     """A search for the models between which behaviour changed, every step of it, and its log."""
     if (params.trigger is None) == (params.command is None):
         raise ParameterError("give a trigger, or a command that judges a model: one of the two")
-    models = CaseModels(records.case, records.store, records.run(params.run))
+    models = CaseModels(records.case, records.store, records.run(params.run), params.artefact)
     asked = 0
 
     def on_step(step: Step) -> None:

@@ -23,6 +23,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 token_option = click.option(
     "--token", envvar="ROUNDLOG_TOKEN", metavar="TOKEN", help="For a server that asks for one."
 )
+artefact_option = click.option(
+    "--artefact",
+    type=click.Choice(["master", "broadcast"]),
+    default="master",
+    show_default=True,
+    help="The server's weights, or what devices run in their place.",
+)
 
 
 def question_options(command: F) -> F:
@@ -92,6 +99,12 @@ def twins(name: str) -> Callable[[click.Command], click.Command]:
         return command
 
     return add
+
+
+def note_artefact(asked: str, document: Document) -> None:
+    """Says so where devices run the master weights, so that asking about them asked nothing new."""
+    if asked == "broadcast" and document["artefact"] == "master":
+        warn("devices run the master weights of this run, so this is the answer for either")
 
 
 def warn(message: str) -> None:

@@ -123,6 +123,11 @@ def _ingested(document: Document) -> str:
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Also called by this name.")
 @click.option("--new", is_flag=True, help="Make CASE where there is none yet.")
 @click.option(
+    "--lab",
+    is_flag=True,
+    help="Also replay runs under other settings (POST /api/v1/whatif), which takes their truth.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="The address as a JSON document, in one line."
 )
 def serve(
@@ -133,12 +138,17 @@ def serve(
     token: str | None,
     allow_host: tuple[str, ...],
     new: bool,
+    lab: bool,
     as_json: bool,
 ) -> None:
     """Own a case: ingest continuously and answer over HTTP, until SIGTERM or Ctrl-C.
 
     Any address but loopback needs --token. While it runs, other commands ask it instead of
     opening the case.
+
+    With --lab it also simulates: whoever hands in a run's truth gets its replay under other
+    settings, one at a time. Such a request spends this machine's CPU and names the attack, so a
+    server for investigators is started without it.
 
     \b
     Example:
@@ -168,7 +178,7 @@ def serve(
     guard = Guard(host=host, token=token, names=allowed_names(allow_host))
     guard.check_bind()
     opened = Case.create(case) if source or new else Case(case)
-    if not serve_case(opened, guard, port=port, source=source, ready=ready):
+    if not serve_case(opened, guard, port=port, source=source, lab=lab, ready=ready):
         # A thread still waits for a broker or finishes a job, with the database in its hands. It
         # cannot be ended, and tearing the interpreter down around it only makes noise.
         sys.stdout.flush()
@@ -193,11 +203,13 @@ def verify(case: str, run: str | None, as_json: bool, token: str | None) -> None
 
 def _verified(document: Document) -> str:
     seen = f"{count(document['rounds'], 'round')} in {count(document['events'], 'event')}"
+    unchecked = "".join(f"\nnot looked at: {one}" for one in document["unchecked"])
     if document["ok"]:
-        return f"ok: {seen}; every digest, every link and every seal is as it was recorded"
+        said = "every digest, every link and every seal is as it was recorded"
+        return f"ok: {seen}; {said}{unchecked}"
     rows = [
         (one["kind"], one["run"], one["round"], one["file"], one["detail"])
         for one in document["findings"]
     ]
     listed = table(rows, ("what", "run", "round", "file", "detail"))
-    return f"NOT ok: {count(len(rows), 'finding')} in {seen}\n{listed}"
+    return f"NOT ok: {count(len(rows), 'finding')} in {seen}\n{listed}{unchecked}"

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from api.cli.asking import ask, asking, question_options, twins
+from api.cli.asking import (
+    artefact_option,
+    ask,
+    asking,
+    note_artefact,
+    question_options,
+    twins,
+)
 from api.cli.output import emit, facts, table
 from api.documents import Document
 from roundlog.errors import DigestMismatchError
@@ -129,17 +136,25 @@ def _diff(document: Document) -> str:
 @click.command(short_help="What was the model at t, bit for bit?")
 @question_options
 @click.option("--round", "round_", metavar="T", required=True, help="812, head, head~100.")
+@artefact_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the model here, as a safetensors file.",
 )
 def rebuild(
-    case: str, run: str | None, round_: str, out: Path | None, as_json: bool, token: str | None
+    case: str,
+    run: str | None,
+    round_: str,
+    artefact: str,
+    out: Path | None,
+    as_json: bool,
+    token: str | None,
 ) -> None:
     """What was the model at t, and is it the recorded one bit for bit?
 
-    Exit 4 where it is not: then no file is written.
+    Exit 4 where it is not: then no file is written. What devices run in place of the first model
+    has no recorded digest; it is made of that model, which has one.
 
     \b
     Example:
@@ -147,27 +162,32 @@ def rebuild(
     """
     from roundlog.log.files import write_durably
 
-    values = {"run": run, "round": round_}
+    values = {"run": run, "round": round_, "artefact": artefact}
     with asking(case, token) as (desk, line):
         document = desk.ask("rebuild", values, line)
-        if not document["matches"]:
-            raise DigestMismatchError(
-                model=document["round"],
-                expected=document.get("recorded", "another digest"),
-                found=document["digest"],
+        if document["matches"] is False:
+            from forensics.artefact import BroadcastMismatchError
+
+            kind = DigestMismatchError if artefact == "master" else BroadcastMismatchError
+            raise kind(
+                model=document["round"], expected=document["recorded"], found=document["digest"]
             )
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             write_durably(out, desk.fetch("rebuild", values, "application/vnd.safetensors"))
+    note_artefact(artefact, document)
     emit(document, as_json, lambda answer: _rebuilt(answer, out))
 
 
 def _rebuilt(document: Document, out: Path | None) -> str:
+    matches = document["matches"]
     pairs = [
         ("model", document["round"]),
         ("digest", document["digest"]),
-        ("matches the record", document["matches"]),
+        ("matches the record", "none is recorded for this one" if matches is None else matches),
     ]
+    if document["artefact"] != "master":
+        pairs.insert(1, ("which is", f"the {document['artefact']}, which devices run"))
     if out is not None:
         pairs.append(("written to", str(out)))
     return facts(pairs)

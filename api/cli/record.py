@@ -30,9 +30,14 @@ def runs(case: str, run: str | None, as_json: bool, jsonl: bool, token: str | No
 
 
 def _runs(document: Document) -> str:
-    head = ("run", "rounds", "models", "days", "parameters", "architecture", "findings", "refused")
+    head = ["run", "rounds", "models", "days", "parameters", "architecture", "findings", "refused"]
+    # Only where somebody needs to know: devices mostly run the master weights.
+    forms = [run["broadcast"] or "float32" for run in document["runs"]]
+    shown = any(form != "float32" for form in forms)
+    if shown:
+        head.insert(-2, "devices run")
     rows = []
-    for run in document["runs"]:
+    for run, form in zip(document["runs"], forms, strict=True):
         last = None if run["last_round"] is None else run["last_round"] + 1
         models = "–" if last is None else f"{run['first_round']:,}..{last:,}"
         rows.append(
@@ -43,6 +48,7 @@ def _runs(document: Document) -> str:
                 days(run["rounds"], run["seconds_per_round"]),
                 run["elements"],
                 run["architecture"],
+                *([form] if shown else []),
                 run["findings"],
                 run["quarantined"],
             )

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from api.cli.asking import ask, question_options, trigger_of, twins
+from api.cli.asking import (
+    artefact_option,
+    ask,
+    note_artefact,
+    question_options,
+    trigger_of,
+    twins,
+)
 from api.cli.output import facts, percent, table
 from api.documents import Document
 
@@ -28,6 +35,7 @@ model_option = click.option(
 @question_options
 @trigger_option
 @click.option("--round", "round_", metavar="T", default="head", help="812, head, head~100.")
+@artefact_option
 @model_option
 @click.option(
     "--fail-on", type=click.FloatRange(0, 1), metavar="ASR", help="Exit 3 at or above this share."
@@ -37,6 +45,7 @@ def probe(
     run: str | None,
     trigger: str,
     round_: str,
+    artefact: str,
     model: str | None,
     fail_on: float | None,
     as_json: bool,
@@ -50,8 +59,15 @@ def probe(
     Example:
       roundlog probe my-case --trigger truth.json --round 2000
     """
-    values = {"run": run, "trigger": trigger_of(case, trigger), "round": round_, "model": model}
+    values = {
+        "run": run,
+        "trigger": trigger_of(case, trigger),
+        "round": round_,
+        "artefact": artefact,
+        "model": model,
+    }
     document = ask("probe", case, values, token=token, as_json=as_json, table=_probed)
+    note_artefact(artefact, document)
     if fail_on is not None and document["asr"] >= fail_on:
         raise click.exceptions.Exit(EXIT_FINDING)
 
@@ -66,9 +82,22 @@ def _probed(document: Document) -> str:
     lines = [
         table(rows, ("pattern", "success", "95 % interval", "hits", "of")),
         "",
-        facts([("model", document["round"]), ("probe set", document["probe_digest"])]),
+        facts(
+            [
+                ("model", document["round"]),
+                *_artefact(document),
+                ("probe set", document["probe_digest"]),
+            ]
+        ),
     ]
     return "\n".join(lines)
+
+
+def _artefact(document: Document) -> list[tuple[str, str]]:
+    """Which models were asked, where they are not the master weights."""
+    if document["artefact"] == "master":
+        return []
+    return [("artefact", "what devices run in place of the master weights")]
 
 
 @twins("crossings")
@@ -82,6 +111,7 @@ def _probed(document: Document) -> str:
 @click.option("--search", "mode", flag_value="search", help="Ask at most 40 models a level.")
 @click.option("--sustain", metavar="S", type=click.IntRange(1), help="Models it must hold over.")
 @click.option("--fresh", is_flag=True, help="Measure again what was measured before.")
+@artefact_option
 @model_option
 @click.option(
     "--fail-on",
@@ -97,6 +127,7 @@ def crossings(
     mode: str | None,
     sustain: int | None,
     fresh: bool,
+    artefact: str,
     model: str | None,
     fail_on: float | None,
     as_json: bool,
@@ -118,9 +149,11 @@ def crossings(
         "mode": mode,
         "sustain": sustain,
         "fresh": fresh or None,
+        "artefact": artefact,
         "model": model,
     }
     document = ask("crossings", case, values, token=token, as_json=as_json, table=_crossed)
+    note_artefact(artefact, document)
     if fail_on is not None and any(
         row["status"] in ("crossed", "at_start") and row["level"] >= fail_on
         for row in document["crossings"]
@@ -150,6 +183,7 @@ def _crossed(document: Document) -> str:
             facts(
                 [
                     ("asked", f"{document['rebuilds']:,} models; {asked}"),
+                    *_artefact(document),
                     ("sustained over", f"{document['s']:,} models"),
                     ("decoys reach", said),
                     ("queries", f"{document['n']:,}, probe set {document['probe_digest']}"),
@@ -179,6 +213,7 @@ def _crossed(document: Document) -> str:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Ask the models of a kept log again; exit 3 where an answer differs.",
 )
+@artefact_option
 @model_option
 @click.argument("command", metavar="[-- COMMAND {model} …]", nargs=-1, type=click.UNPROCESSED)
 def bisect(
@@ -189,6 +224,7 @@ def bisect(
     rounds: str | None,
     log: Path | None,
     replay: Path | None,
+    artefact: str,
     model: str | None,
     command: tuple[str, ...],
     as_json: bool,
@@ -211,10 +247,12 @@ def bisect(
         "level": level,
         "rounds": rounds,
         "replay": None if replay is None else replay.read_text(encoding="utf-8", errors="replace"),
+        "artefact": artefact,
         "model": model,
         "command": command or None,
     }
     document = ask("bisect", case, values, token=token, as_json=as_json, table=_bisected)
+    note_artefact(artefact, document)
     if log is not None:
         log.write_text(document["log"], encoding="utf-8")
     if document.get("differences"):
@@ -233,6 +271,7 @@ def _bisected(document: Document) -> str:
     ]
     lines = [table(rows, ("model", "is", "because of", "asked as"))]
     lines += ["", document["claim"]]
+    lines += [f"the {name} is {said}" for name, said in _artefact(document)]
     if document.get("zone"):
         zone = document["zone"]
         lines.append(

@@ -7,8 +7,8 @@ WITH counted AS (
     SELECT run, count(DISTINCT round) AS rounds, min(round) AS first_round, max(round) AS last_round
     FROM rounds GROUP BY run
 ), opened AS (
-    SELECT run, framework, mechanism, visibility, seconds_per_round, scenario_digest, parent,
-           json_array_length(strata) AS strata
+    SELECT run, framework, mechanism, visibility, seconds_per_round, broadcast, scenario_digest,
+           parent, json_array_length(strata) AS strata
     FROM runs QUALIFY row_number() OVER (PARTITION BY run ORDER BY seq) = 1
 ), laid_out AS (
     SELECT run, architecture, elements
@@ -21,7 +21,7 @@ WITH counted AS (
 SELECT
     run, coalesce(rounds, 0) AS rounds, first_round, last_round, events,
     architecture, elements, framework, mechanism, visibility, strata, seconds_per_round,
-    scenario_digest, parent, first_time, last_time,
+    broadcast, scenario_digest, parent, first_time, last_time,
     coalesce(findings, 0) AS findings, coalesce(quarantined, 0) AS quarantined
 FROM counted
 LEFT JOIN committed USING (run)

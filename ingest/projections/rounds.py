@@ -32,6 +32,7 @@ def round_committed(event: RoundCommitted, place: Place, blobs: Blobbed, *, fini
         event.schema_digest,
         event.pre_digest,
         event.post_digest,
+        event.broadcast_digest,
         event.delta_norm,
         event.aggregate_norm,
         event.patched,

@@ -20,6 +20,7 @@ def run_opened(event: RunOpened, place: Place, blobs: Blobbed) -> Row:
         json_text(event.mechanism.model_dump(mode="json", exclude_none=True)),
         event.visibility,
         event.seconds_per_round,
+        event.broadcast,
         event.scenario_digest,
         event.parent,
     )

@@ -37,6 +37,7 @@ CREATE TABLE runs (
     mechanism JSON NOT NULL,
     visibility VARCHAR NOT NULL,
     seconds_per_round DOUBLE,
+    broadcast VARCHAR NOT NULL,     -- what devices run: float32 (the master weights), int4, …
     scenario_digest VARCHAR,
     parent VARCHAR
 );

@@ -16,6 +16,7 @@ CREATE TABLE rounds (
     schema_digest VARCHAR NOT NULL,
     pre_digest VARCHAR NOT NULL,    -- of W_t
     post_digest VARCHAR NOT NULL,   -- of W_{t+1}
+    broadcast_digest VARCHAR,       -- of what devices run in place of W_{t+1}, where they do
     delta_norm DOUBLE,              -- as recorded; weight units
     aggregate_norm DOUBLE,
     patched BIGINT NOT NULL,

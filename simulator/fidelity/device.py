@@ -169,10 +169,10 @@ class DeviceClients:
         ids = draw_members(self._key, draw, sampled, self._fleet.devices)
         rng = self._randomness.stream("devices/attendance", draw)
         absent = rng.random(ids.size) < settings.dropout
-        arrival = _logistic(rng.random(ids.size))
-        if settings.slowness:
-            pace = self._randomness.of_devices("devices/pace", ids).random(ids.size)
-            arrival = settings.slowness * (arrival + _logistic(pace))
+        arrival = math.sqrt(1 - settings.pace**2) * _logistic(rng.random(ids.size))
+        if settings.pace:
+            own = self._randomness.of_devices("devices/pace", ids).random(ids.size)
+            arrival += settings.pace * _logistic(own)
         arrival[absent] = np.inf
         late = np.zeros(ids.size, dtype=bool)
         late[np.argsort(arrival, kind="stable")[self.scenario.cohort.size :]] = True
@@ -202,7 +202,9 @@ class DeviceClients:
             inputs, labels = self._data.items(ids[part], round)
             features = self._network.features(torch.from_numpy(inputs))
             updates = self._training.updates(model, features, torch.from_numpy(labels).long())
-            below += int((clip_(updates, clip) <= clip).sum())
+            short = (clip_(updates, clip) <= clip).numpy()
+            # What a controlled device sends instead is exactly as long as C.
+            below += int((short | acting[part]).sum())
             mine = updates.numpy()
             if settings.noise == "local":
                 scale = np.float32(settings.noise_multiplier * clip)
@@ -236,7 +238,7 @@ class DeviceClients:
 
 
 def _logistic(uniform: Floats) -> Floats:
-    """Quantiles of the logistic distribution of variance 1/2."""
+    """Quantiles of the logistic distribution of variance 1."""
     floor = np.maximum(uniform, 2.0**-53)
-    found: Floats = np.log(floor / (1 - uniform)) * (math.sqrt(1.5) / math.pi)
+    found: Floats = np.log(floor / (1 - uniform)) * (math.sqrt(3) / math.pi)
     return found

@@ -75,9 +75,9 @@ class Device(Table):
     over_selection: Annotated[float, Field(ge=1, le=4)] = 1.0
     """Devices sampled, as a multiple of `cohort.size`; the mean is over the first to report."""
 
-    slowness: NotNegative = 0.0
-    """Standard deviation of the logarithm of how long a device takes. Above 0 every device has
-    a pace of its own, and slow ones come too late where more are sampled than needed."""
+    pace: Share = 0.0
+    """How far a device's own pace decides when it reports, as a correlation: at 0 chance alone
+    does, at 1 the slow ones always come last, and too late where more are sampled than needed."""
 
     least: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of `cohort.size` that must report; with fewer the round fails and is tried again.
@@ -370,6 +370,8 @@ class Scenario(Table):
             )
         if self.fidelity == "device" and self.cohort.size > DEVICES_AT_ONCE:
             raise ValueError(f"cohort.size must be at most {DEVICES_AT_ONCE:,} at device fidelity")
+        if self.fidelity == "device" and self.cohort.size < 2:
+            raise ValueError("cohort.size must be at least 2 at device fidelity")
         return self
 
     @property
