@@ -20,7 +20,7 @@ from api.documents import encode
 from api.parameters import ParameterError
 from api.questions import QUESTIONS, Question
 from api.web.asking import accepted, answer, body_of, document, parse, query_of, result
-from api.web.jobs import Job
+from api.web.jobs import Job, Jobs
 from api.web.metrics import exposition
 from api.web.openapi import describe
 from api.web.problems import ProblemError, problem_of, problem_response
@@ -57,6 +57,8 @@ def make_app(state: ServerState) -> FastAPI:
     _add_triggers(app, state)
     _add_jobs(app, state)
     _add_recording(app, state)
+    if state.lab is not None:
+        _add_lab(app, state, state.lab)
     return app
 
 
@@ -161,14 +163,16 @@ def _add_triggers(app: FastAPI, state: ServerState) -> None:
 
 def _add_jobs(app: FastAPI, state: ServerState) -> None:
     def found(job_id: str) -> Job:
-        job = state.jobs.get(job_id)
+        lane = state.lane_of(job_id)
+        job = None if lane is None else lane.get(job_id)
         if job is None:
             raise ProblemError(404, f"there is no job {job_id[:64]!r}", "ask the question again")
         return job
 
     @app.get(f"{PREFIX}/jobs", tags=["jobs"], summary="Which jobs are known?")
     async def listed() -> Response:
-        return document({"jobs": [job.document() for job in state.jobs.listed()]})
+        jobs = [job for lane in state.lanes for job in lane.listed()]
+        return document({"jobs": [job.document() for job in jobs]})
 
     @app.post(f"{PREFIX}/jobs", tags=["jobs"], summary="Ask a question as a job.", status_code=202)
     async def submit(request: Request) -> Response:
@@ -201,7 +205,7 @@ def _add_jobs(app: FastAPI, state: ServerState) -> None:
     @app.delete(f"{PREFIX}/jobs/{{job}}", tags=["jobs"], summary="Cancel it.")
     async def cancel(job: str) -> Response:
         wanted = found(job)
-        state.jobs.cancel(wanted)
+        (state.lane_of(job) or state.jobs).cancel(wanted)
         return document(wanted.document())
 
 
@@ -230,3 +234,26 @@ def _add_recording(app: FastAPI, state: ServerState) -> None:
         body = await body_of(request)
         stored: Any = await run_in_threadpool(state.receiver.accept, body)
         return Response(encode(stored), 201, media_type="application/json")
+
+
+def _add_lab(app: FastAPI, state: ServerState, lab: Jobs) -> None:
+    # Imported only where it was asked for: it brings the simulator into the process.
+    from api.lab.whatif import WHATIF, WhatifParams, prepare
+
+    def submit(body: Any) -> Job:
+        if not isinstance(body, dict):
+            raise ParameterError("the body is an object of parameters")
+        params = WHATIF.parse(body)
+        if isinstance(params, WhatifParams):
+            prepare(state.records, params)
+        return lab.submit(WHATIF, params)
+
+    @app.post(
+        f"{PREFIX}{WHATIF.path}",
+        tags=["lab"],
+        summary=f"{WHATIF.title} The truth in the body is used for this answer and not kept.",
+        status_code=202,
+        openapi_extra=describe(WHATIF, with_body=True),
+    )
+    async def replay(request: Request) -> Response:
+        return accepted(await run_in_threadpool(submit, await body_of(request)))

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from api.documents import Document
 from api.parameters import Params
@@ -60,7 +60,7 @@ class Job:
             "id": self.id,
             "question": self.question.name,
             "params": {
-                key: value if key != "trigger" or isinstance(value, str) else value.get("name")
+                key: _shown(key, value)
                 for key, value in self.params.model_dump(mode="json", exclude_none=True).items()
             },
             "state": self.state,
@@ -83,10 +83,14 @@ class Job:
 
 
 class Jobs:
-    """The jobs of one server, and the thread that does them."""
+    """The jobs of one server, and the thread that does them.
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    Args:
+        most: Jobs that may run or wait at a time.
+    """
+
+    def __init__(self, records: Records, *, most: int = WAITING + 1) -> None:
+        self._records, self._most = records, most
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
         self._queue: queue.Queue[Job | None] = queue.Queue()
@@ -97,7 +101,7 @@ class Jobs:
         """The job of a question about the record as it is now; a new one if there is none.
 
         Raises:
-            BusyError: Too many wait.
+            BusyError: Too many run or wait.
         """
         run = self._records.run(params.run) if "{run}" in question.path else params.run
         end = self._records.rows("run_end", run=run)[0] if run else self._position()
@@ -117,8 +121,9 @@ class Jobs:
             if job is not None and (keep or not job.ended):
                 self._jobs.move_to_end(name)
                 return job
-            if self._queue.qsize() >= WAITING:
-                raise BusyError(f"{WAITING} jobs wait already; ask again when some have ended")
+            if sum(not one.ended for one in self._jobs.values()) >= self._most:
+                already = "a job runs" if self._most == 1 else f"{self._most} jobs run or wait"
+                raise BusyError(f"{already} already; ask again when one has ended")
             job = Job(name, question, params.model_copy(update={"run": run}))
             self._jobs[name] = job
             self._forget()
@@ -193,6 +198,12 @@ class Jobs:
         except Exception as error:  # the thread must outlive whatever one job runs into
             state, job.error = "failed", _unexpected(error)
         job.tell(lambda: setattr(job, "state", state))
+
+
+def _shown(key: str, value: Any) -> Any:
+    """A parameter as everyone may see it: a trigger by its name, a truth by its run's."""
+    named = {"trigger": "name", "truth": "run"}.get(key)
+    return value.get(named) if named and isinstance(value, dict) else value
 
 
 def _unexpected(error: Exception) -> RoundlogError:

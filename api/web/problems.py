@@ -13,6 +13,7 @@ from starlette.responses import Response
 from api.documents import encode
 from api.parameters import ParameterError
 from api.records import CancelledError
+from api.web.jobs import BusyError
 from roundlog.errors import (
     BrokerError,
     CaseBusyError,
@@ -68,6 +69,7 @@ STATUS: tuple[tuple[type[RoundlogError], int], ...] = (
     (CaseBusyError, 409),
     (CancelledError, 409),
     (BrokerError, 503),
+    (BusyError, 503),
     (IngestError, 503),
 )
 

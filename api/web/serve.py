@@ -42,6 +42,7 @@ def serve_case(
     *,
     port: int,
     source: str | None = None,
+    lab: bool = False,
     ready: Callable[[str], None] | None = None,
 ) -> bool:
     """Owns the case and serves it until SIGTERM or SIGINT.
@@ -49,6 +50,7 @@ def serve_case(
     Args:
         port: 0 takes a free one.
         source: `kafka://HOST:PORT/TOPIC` to ingest from, besides the case's own log.
+        lab: Also replay runs under other settings for whoever hands in their truth.
         ready: Called with the address, once requests are answered.
 
     Returns:
@@ -61,7 +63,8 @@ def serve_case(
     guard.check_bind()
     with contextlib.closing(bind(guard.host, port)) as listener:
         address = address_of(listener, guard.host)
-        with case.own(address), running(case, guard, from_log(case, source)) as state:
+        ingest = from_log(case, source)
+        with case.own(address), running(case, guard, ingest, lab=lab) as state:
             config = uvicorn.Config(
                 make_app(state),
                 log_level="warning",
@@ -77,19 +80,23 @@ def serve_case(
 
 
 @contextlib.contextmanager
-def running(case: Case, guard: Guard, ingest: Callable[[Store], Ingest]) -> Iterator[ServerState]:
+def running(
+    case: Case, guard: Guard, ingest: Callable[[Store], Ingest], *, lab: bool = False
+) -> Iterator[ServerState]:
     """A server's state with its threads at work; the caller owns the case."""
     store = Store(case)
     records = Records(case, store)
     state = ServerState(records, Jobs(records), guard, Ingesting(ingest(store)))
+    if lab:
+        state.lab = Jobs(records, most=1)
     state.ingesting.start()
     try:
         yield state
     finally:
         records.stopping.set()
         drained = state.ingesting.stop(INGEST_S)
-        idle = state.jobs.close(JOBS_S)
-        state.drained = drained and idle
+        idle = [lane.close(JOBS_S) for lane in state.lanes]
+        state.drained = drained and all(idle)
         if state.drained:
             store.close()
         else:

@@ -89,9 +89,21 @@ class ServerState:
     jobs: Jobs
     guard: Guard
     ingesting: Ingesting
+    lab: Jobs | None = None
+    """Replays under other settings, one at a time; None unless the server was started for them.
+    Apart from `jobs`: nobody who investigates should wait for a simulation."""
     receiver: Receiver = field(init=False)
     drained: bool = False
     """Set at the end: whether every thread had ended in time."""
 
     def __post_init__(self) -> None:
         self.receiver = Receiver(self.records)
+
+    @property
+    def lanes(self) -> tuple[Jobs, ...]:
+        """Everything that does jobs."""
+        return (self.jobs,) if self.lab is None else (self.jobs, self.lab)
+
+    def lane_of(self, job_id: str) -> Jobs | None:
+        """What does the job of that id; None where nothing knows it."""
+        return next((lane for lane in self.lanes if lane.get(job_id) is not None), None)
