@@ -11,6 +11,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("api.cli.lab:demo", "Simulate a poisoning, record it, and find it: in a minute."),
     "simulate": ("api.cli.lab:simulate", "Run a federation with an adversary, and record it."),
     "scenario": ("api.cli.lab:scenario", "Show or check what would be simulated."),
+    "privacy": ("api.cli.privacy:privacy", "What does a scenario's noise promise one device?"),
+    "sweep": (
+        "api.cli.experiments:sweep",
+        "How does the outcome depend on a setting? Many seeds of many points.",
+    ),
+    "whatif": (
+        "api.cli.experiments:whatif",
+        "What would have happened under other settings? The same seed again.",
+    ),
+    "failures": (
+        "api.cli.failures:failures",
+        "Why did every defence miss the attack? Figures, each beside its twin.",
+    ),
     "ingest": ("api.cli.keeping:ingest", "Read the log into the case's projection."),
     "serve": ("api.cli.keeping:serve", "Own a case: ingest continuously and answer over HTTP."),
     "runs": ("api.cli.record:runs", "Which runs does the case hold, and how far does each go?"),

@@ -158,6 +158,6 @@ def _random_rebuilds(case: Case) -> int:
             run = store.rows("SELECT run FROM runs", {})[0][0]
             models = CaseModels(case, store, run)
             ts = np.random.default_rng(SEED).integers(models.first, models.last + 1, REBUILDS)
-            return sum(models.rebuild(int(t)).matches for t in ts)
+            return sum(models.rebuild(int(t)).matches is True for t in ts)
         finally:
             store.close()

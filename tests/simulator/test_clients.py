@@ -38,7 +38,7 @@ def _by_autograd(
     for step in range(steps):
         part = slice(step * batch % ITEMS, step * batch % ITEMS + batch)
         params = local.clone().unsqueeze(0).requires_grad_()
-        logits = network.logits(params, inputs[part])[0]  # type: ignore[attr-defined]
+        logits = network.logits(params, inputs[part])[0]
         loss = torch.nn.functional.cross_entropy(logits, labels[part])
         local = local - LR * torch.autograd.grad(loss, params)[0][0]
     return local - model.double()
