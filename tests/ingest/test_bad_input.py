@@ -89,7 +89,7 @@ def test_a_vector_that_is_not_finite_is_stored_and_found(
     write(case, [*maker.opening(), maker.commit(delta=delta.tobytes()), maker.commit()])
     rows = rows_after(case, ingest)
     assert kinds(rows) == ["not_finite"]
-    assert [row[14] for row in rows["rounds"]] == [False, True]
+    assert [row[15] for row in rows["rounds"]] == [False, True]
 
 
 def test_a_large_but_finite_vector_is_not_found(case: Case, maker: Maker, ingest: Ingest) -> None:
