@@ -311,16 +311,20 @@ def _intervals(axes: "Axes", shares: Sequence[Document], place: float, colour: s
         none = share["k"] == 0
         where, marker = (SMALLEST, "<") if none else (share["share"], "o")
         axes.plot(where, at, marker, color=colour, markersize=5, clip_on=False)
-        if none:
-            axes.annotate(
-                f"none of {share['n']:,}",
-                (share["high"], at),
-                xytext=(6, 0),
-                textcoords="offset points",
-                fontsize=8.5,
-                color=colour,
-                va="center",
-            )
+    nowhere = [share for share in shares if share["k"] == 0]
+    if nowhere:
+        # One label a group: those of single seeds would lie on each other.
+        sizes = sorted({f"{share['n']:,}" for share in nowhere})
+        seeds = f", in each of {len(nowhere)} seeds" if len(nowhere) > 1 else ""
+        axes.annotate(
+            f"none of {' to '.join(sizes[:1] + sizes[1:][-1:])}{seeds}",
+            (max(share["high"] for share in nowhere), place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=colour,
+            va="center",
+        )
 
 
 PANELS: dict[str, Callable[["Figure", Document], None]] = {
