@@ -28,7 +28,7 @@ from roundlog.encoding import canonical_json, digest
 from roundlog.events import ModelGenesis, RoundCommitted, parse_head, split_side
 from roundlog.log.embedded import EmbeddedLog
 from simulator.run import simulate
-from simulator.scenario import load
+from simulator.scenario import Scenario, load
 
 LEVELS = (0.01, 0.1, 0.5, 0.9)
 S = 100
@@ -196,10 +196,17 @@ def test_the_twin_reports_no_crossing_of_ten_percent_or_above(tmp_path: Path) ->
                 assert row.status == "never", f"{mode} {row.level} {row.mode}: {row.status}"
 
 
+DEVICES = ("cohort.size=60", "attack.onset=20", "fraction=0.03", "device.dropout=0.05")
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [load("quickstart"), load("digits", DEVICES)],
+    ids=["cohort fidelity", "device fidelity"],
+)
 def test_through_kafka_come_the_same_events_rows_and_models(
-    tmp_path: Path, topic: str, kafka: Any
+    tmp_path: Path, topic: str, kafka: Any, scenario: Scenario
 ) -> None:
-    scenario = load("quickstart")
     target = f"kafka://{kafka.bootstrap}/{topic}"
     embedded, through = Case.create(tmp_path / "embedded"), Case.create(tmp_path / "kafka")
     run = simulate(scenario, 5, embedded.path, tmp_path / "a.json", rounds=250).run
@@ -216,3 +223,25 @@ def test_through_kafka_come_the_same_events_rows_and_models(
     assert rows[0] == rows[1]
     assert all(one.matches for one in models[0])
     assert [one.digest for one in models[0]] == [one.digest for one in models[1]]
+
+
+def test_a_poisoned_federation_of_single_devices_is_found_by_the_same_questions(
+    tmp_path: Path,
+) -> None:
+    overrides = ["cohort.size=100", "fraction=0.04", "attack.onset=50", "rounds=300"]
+    found: dict[float, Crossings] = {}
+    for fraction in (0.04, 0.0):
+        case, truth = Case.create(tmp_path / f"case-{fraction}"), tmp_path / f"t-{fraction}.json"
+        simulate(load("digits", overrides), 3, case.path, truth, fraction=fraction)
+        with case.own():
+            ingest_case(case)
+            store = Store(case)
+            models = CaseModels(case, store, store.rows("SELECT run FROM runs", {})[0][0])
+            prober = Prober(models.architecture)
+            trigger = load_trigger(truth)
+            found[fraction] = find_crossings(models, store, prober, trigger, (0.5,), mode="exact")
+            store.close()
+    attacked, twin = (found[fraction].crossings for fraction in (0.04, 0.0))
+    assert {row.status for row in attacked} == {"crossed"}
+    assert min(row.round or 0 for row in attacked) > 50
+    assert {row.status for row in twin} == {"never"}
