@@ -144,7 +144,11 @@ def _backward(
 ) -> Tensor:
     """From the gradient by a layer's output to that by the output of the layer before."""
     before = _product(error, weights[layers[number].weight].mT)
-    return before.mul_(inputs[number] > 0) if layers[number - 1].relu else before
+    if not layers[number - 1].relu:
+        return before
+    # One pass; a product with a mask of bools takes three.
+    masked: Tensor = torch.ops.aten.threshold_backward(before, inputs[number], 0)
+    return masked
 
 
 def _product(inputs: Tensor, weights: Tensor) -> Tensor:
