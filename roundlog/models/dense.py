@@ -4,6 +4,7 @@ Weights stand input-major, (inputs, outputs), unlike `torch.nn.Linear`, so that 
 product without a transpose. `layers` says how the tensors are chained, for those who train.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -30,7 +31,7 @@ class Layer:
     """Whether negative outputs are set to zero."""
 
 
-class DenseNetwork:
+class DenseNetwork(ABC):
     """Base of the reference architectures; a subclass is a frozen dataclass of whole numbers and
     factors, which are the config that `model.schema` records.
     """
@@ -74,14 +75,15 @@ class DenseNetwork:
         return {name: getattr(self, name) for name in _names(type(self))}
 
     @property
+    @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each tensor, by name, in the order of the flat model."""
-        raise NotImplementedError
 
+    @abstractmethod
     def features(self, inputs: Tensor) -> Tensor:
         """What the first layer multiplies, float32, shape (*inputs.shape[:-1], features)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Scores of every answer, by every model, for every input, shape (m, n, classes).
 
@@ -89,7 +91,6 @@ class DenseNetwork:
             params: Flat models, shape (m, d); their dtype decides the arithmetic.
             inputs: Shape (n, width), int64.
         """
-        raise NotImplementedError
 
     @cached_property
     def elements(self) -> int:
