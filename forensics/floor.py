@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forensics.probe import Prober, published
+from forensics.decoys import decoy_patterns, free_of, together
+from forensics.probe import Prober
 from forensics.rebuild import CaseModels
 from forensics.search import evenly
-from forensics.trigger import ProbeSet, Trigger, probe_set
+from forensics.trigger import Trigger
 from ingest.store import Store
 
 MODELS = 20
@@ -54,32 +55,14 @@ def decoy_floor(models: CaseModels, store: Store, prober: Prober, trigger: Trigg
     Raises:
         RoundlogError: A model cannot be rebuilt, or the decoys do not fit it.
     """
-    tokens = sorted({token for pattern in trigger.patterns for token in pattern.tokens})
-    parts = [
-        part
-        for decoy in published(models.case, store, models.run, "decoy")
-        for part in _apart(decoy)
-    ]
-    free = [part for part in parts if not np.isin(part.inputs, tokens).any()]
+    parts = decoy_patterns(models, store)
+    free = free_of(parts, trigger)
     size = max(1, len(trigger.patterns))
     whole = len(free) - len(free) % size
-    decoys = [_together(free[start : start + size]) for start in range(0, whole, size)]
+    decoys = [together("decoy", free[start : start + size]) for start in range(0, whole, size)]
     if not decoys:
         return Floor(None, 0, len(parts) - len(free), 0)
     ts = evenly(models.first, models.last, MODELS + 1)[1:] or [models.last]
     block = np.stack([models.model(t) for t in ts])
     highest = max(float(prober.hits(block, decoy).mean(axis=1).max()) for decoy in decoys)
     return Floor(highest, len(decoys), len(parts) - len(free), len(ts))
-
-
-def _apart(decoy: ProbeSet) -> list[ProbeSet]:
-    """A decoy's patterns: each has a category of its own, and so a target of its own."""
-    return [
-        probe_set(f"{decoy.name}-{target}", decoy.inputs[mine], decoy.targets[mine])
-        for target, mine in ((one, decoy.targets == one) for one in np.unique(decoy.targets))
-    ]
-
-
-def _together(parts: list[ProbeSet]) -> ProbeSet:
-    inputs, targets = ([getattr(part, of) for part in parts] for of in ("inputs", "targets"))
-    return probe_set("decoy", np.concatenate(inputs), np.concatenate(targets))
