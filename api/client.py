@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from api.acts import ACTS, myself
 from api.answers.files import ARROW, SAFETENSORS
 from api.desk import open_desk
 from api.documents import Document
@@ -164,9 +165,48 @@ class Source:
         """Two models between which the trigger crossed one level."""
         return self.ask("bisect", run=run, trigger=trigger, level=level, artefact=artefact)
 
-    def timeline(self, run: str | None = None) -> pl.DataFrame:
-        """What happened to the run, in order."""
-        return _frame(self.ask("timeline", run=run)["entries"])
+    def timeline(
+        self, run: str | None = None, *, trigger: TriggerLike | None = None, **options: Any
+    ) -> pl.DataFrame:
+        """What happened to the run, in order; with a trigger, its crossings and carriers too.
+
+        `ask("timeline", trigger=…)` also holds `releases` and `blast_radius`.
+        """
+        asked = {} if trigger is None else {"trigger": trigger}
+        return _frame(self.ask("timeline", run=run, **asked, **options)["entries"])
+
+    def alarms(self, run: str | None = None, *, state: str | None = None) -> pl.DataFrame:
+        """Which alarms were raised, and what was done about each; one row an alarm."""
+        return _frame(self.ask("alarms", run=run, state=state)["alarms"])
+
+    def act(self, name: str, *, actor: str | None = None, **params: Any) -> Document:
+        """Any act by its name; the event that was written down.
+
+        Args:
+            actor: Who says it; the user whom the operating system knows where it is left out.
+
+        Raises:
+            KeyError: There is no such act.
+            RoundlogError: What the act's function raised.
+        """
+        if name not in ACTS:
+            raise KeyError(f"no act is called {name!r}: {', '.join(ACTS)}")
+        event: Document = self._desk.act(name, {**params, "actor": actor or myself()})["event"]
+        return event
+
+    def release(
+        self, round: int | str, version: str, run: str | None = None, **options: Any
+    ) -> Document:
+        """Writes down that a model was shipped; `channel`, `shipped_at` and `actor` say more."""
+        return self.act("release", run=run, round=str(round), version=version, **options)
+
+    def acknowledge(self, alarm: str, note: str = "", **options: Any) -> Document:
+        """Writes down that somebody has seen an alarm."""
+        return self.act("acknowledge", alarm=alarm, note=note, **options)
+
+    def silence(self, alarm: str | None = None, note: str = "", **options: Any) -> Document:
+        """Lets an alarm, or a `detector`, rest for so many `rounds` or `until` a round."""
+        return self.act("silence", alarm=alarm, note=note, **options)
 
     def verify(self, run: str | None = None) -> Document:
         """Whether the record is whole and unaltered."""

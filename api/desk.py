@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from api.acts import ACTS
 from api.documents import Document
 from api.questions import QUESTIONS
 from api.records import Progress, Records, choose_run, silent
@@ -59,6 +60,13 @@ class Desk(Protocol):
     def fetch(self, name: str, values: Mapping[str, Any], media_type: str) -> bytes:
         """The answer as a file of that media type, where the question has one."""
 
+    def act(self, name: str, values: Mapping[str, Any]) -> Document:
+        """Says something that becomes part of the record; what was written down.
+
+        Raises:
+            RoundlogError: What the act's function raised, here or there.
+        """
+
 
 class LocalDesk:
     """Answers from the case directory that this process owns."""
@@ -77,6 +85,11 @@ class LocalDesk:
 
         question = QUESTIONS[name]
         return as_file(name, self.records, question.parse(values), media_type)
+
+    def act(self, name: str, values: Mapping[str, Any]) -> Document:
+        """As `Desk.act`."""
+        act = ACTS[name]
+        return act.answer(self.records, act.parse(values))
 
 
 class RemoteDesk:
@@ -110,6 +123,12 @@ class RemoteDesk:
         """As `Desk.fetch`."""
         return self._send(name, values, media_type).content
 
+    def act(self, name: str, values: Mapping[str, Any]) -> Document:
+        """As `Desk.act`."""
+        act = ACTS[name]
+        params = act.parse(values).model_dump(mode="json", exclude_none=True)
+        return self.post(self._place(act.path, params), params)
+
     def post(self, path: str, document: Mapping[str, Any]) -> Document:
         """Sends a document to a path below /api/v1."""
         answered: Document = self._request("POST", path, json=dict(document)).json()
@@ -124,11 +143,7 @@ class RemoteDesk:
                 f"({', '.join(sorted(local))}): stop it, or work on a copy of the case"
             )
         params = question.parse(values).model_dump(mode="json", exclude_none=True)
-        path = question.path
-        for key in ("run", "round"):
-            if f"{{{key}}}" in path:
-                value = self._run(params.pop("run", None)) if key == "run" else params.pop(key)
-                path = path.replace(f"{{{key}}}", quote(str(value), safe=""))
+        path = self._place(question.path, params)
         headers = {"Accept": media_type}
         if question.slow:
             headers["Prefer"] = "wait=1"
@@ -139,6 +154,14 @@ class RemoteDesk:
             for key, value in params.items()
         }
         return self._request("GET", path, params=query, headers=headers)
+
+    def _place(self, path: str, params: dict[str, Any]) -> str:
+        """The path with its parameters in place; they are taken out of `params`."""
+        for key in ("run", "round", "alarm"):
+            if f"{{{key}}}" in path:
+                value = self._run(params.pop("run", None)) if key == "run" else params.pop(key)
+                path = path.replace(f"{{{key}}}", quote(str(value), safe=""))
+        return path
 
     def _run(self, wanted: str | None) -> str:
         if wanted is not None:
@@ -230,7 +253,11 @@ def open_desk(
         try:
             if ingest:
                 read_log(case, store, progress)
-            yield LocalDesk(Records(case, store))
+            records = Records(case, store)
+            try:
+                yield LocalDesk(records)
+            finally:
+                records.log.close()
         finally:
             store.close()
 

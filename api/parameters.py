@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from roundlog.errors import QuestionError
+from roundlog.events.base import Person
 
 
 class ParameterError(QuestionError):
@@ -43,6 +44,7 @@ RoundText = Annotated[str, BeforeValidator(str), Field(max_length=48)]
 TriggerSource = Annotated[str, Field(min_length=1, max_length=128)] | dict[str, JsonValue]
 Metric = Literal["delta_norm", "aggregate_norm", "patched", "cohort_size", "noise_multiplier"]
 Artefact = Literal["master", "broadcast"]
+AlarmKey = Annotated[str, Field(pattern="^[0-9a-f]{4,64}$")]
 Limit = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -209,3 +211,154 @@ class BisectParams(Params):
 
     model: str | None = Field(default=None, max_length=200)
     """module:function of the architecture, where the record's own name cannot be found."""
+
+
+class OnsetParams(Params):
+    """Which trigger, and how much of the record is known."""
+
+    local_only = frozenset({"model"})
+
+    trigger: TriggerSource
+    """A name in the case's triggers/, or a trigger document."""
+
+    last: RoundText | None = None
+    """A model: what could have been said then. By default the run's last one."""
+
+    passes: Literal[1, 2] = 2
+    """How often the direction is taken: at the crossing, then again at the onset so found."""
+
+    decoys: int = Field(default=200, ge=0, le=10_000)
+    """Decoy triggers to rank it among, at most; 0 for none."""
+
+    model: str | None = Field(default=None, max_length=200)
+    """module:function of the architecture, where the record's own name cannot be found."""
+
+
+def _detectors(value: Any) -> Any:
+    return value if value is None else _levels(value)
+
+
+DetectorNames = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...] | None,
+    BeforeValidator(_detectors),
+]
+
+
+class WatchParams(Params):
+    """What is watched, and how often it may cry wolf."""
+
+    local_only = frozenset({"model"})
+
+    trigger: TriggerSource | None = None
+    """A name in the case's triggers/, or a trigger document; watched beside the case's own."""
+
+    detectors: DetectorNames = None
+    """Names such as cusum,glr; all that are known by default."""
+
+    budget: float = Field(default=0.1, gt=0, le=1_000)
+    """False alarms expected at most, over all charts together, in `horizon` rounds."""
+
+    horizon: int = Field(default=1_000_000, ge=1, le=10**12)
+    """Rounds that the budget is for."""
+
+    model: str | None = Field(default=None, max_length=200)
+    """module:function of the architecture, where the record's own name cannot be found."""
+
+
+class ReplayParams(WatchParams):
+    """As a watch, and which rounds go out again, how fast, and where to."""
+
+    local_only = frozenset({"model", "speed", "publish"})
+
+    rounds: RoundText | None = None
+    """A range such as 400..800; all where it is left out."""
+
+    speed: float | None = Field(default=None, gt=0)
+    """1 is as it happened, 1000 a thousand times as fast; as fast as it goes where left out."""
+
+    publish: str | None = Field(default=None, max_length=512)
+    """kafka://HOST:PORT/TOPIC that the events are sent to as well."""
+
+
+class TimelineParams(Params):
+    """Whether a trigger is measured beside the facts."""
+
+    local_only = frozenset({"model"})
+
+    trigger: TriggerSource | None = None
+    """A name in the case's triggers/, or a trigger document: lays its crossings and the releases
+    that carry it beside the facts."""
+
+    levels: Levels = (0.01, 0.1, 0.5, 0.9)
+    """With a trigger: shares of its queries that succeed, such as 0.1,0.5."""
+
+    artefact: Artefact = "master"
+    """Which model of t: the server's master weights, or the broadcast form that devices run."""
+
+    model: str | None = Field(default=None, max_length=200)
+    """module:function of the architecture, where the record's own name cannot be found."""
+
+
+class AlarmsParams(Params):
+    """Which alarms are wanted."""
+
+    state: Literal["raised", "acknowledged", "silenced"] | None = None
+    """Only those that stand so; all where it is left out."""
+
+
+class ActParams(Params):
+    """Who says it, and why."""
+
+    actor: Person
+    """The name of whoever says it: up to 64 visible characters."""
+
+    note: str = Field(default="", max_length=2_000)
+    """What they want to say beside it."""
+
+
+class ReleaseParams(Params):
+    """Which model was shipped, as what, and by whom that is said."""
+
+    round: RoundText
+    """The model's t: 812, head, head~100."""
+
+    version: str = Field(min_length=1, max_length=256)
+    """As people know it; a version names one model for ever."""
+
+    channel: str = Field(default="stable", min_length=1, max_length=256)
+    """To whom it went."""
+
+    shipped_at: RoundText | None = None
+    """The run's last model when it was shipped, where that is later than `round`: a rollback."""
+
+    actor: Person
+    """The name of whoever says it: up to 64 visible characters."""
+
+
+class AcknowledgeParams(ActParams):
+    """Which alarm was seen."""
+
+    alarm: AlarmKey
+    """The alarm's key, or its first digits."""
+
+
+class SilenceParams(ActParams):
+    """Which alarms rest, and for which rounds."""
+
+    alarm: AlarmKey | None = None
+    """The alarm's key, or its first digits; or else a detector."""
+
+    detector: str | None = Field(default=None, min_length=1, max_length=256)
+    """All alarms of this detector that are raised in these rounds."""
+
+    direction: str | None = Field(default=None, min_length=1, max_length=256)
+    """With a detector: only those along the direction of this name."""
+
+    start: int | None = Field(default=None, ge=0, le=2**62)
+    """With a detector: the first round; the run's next one where it is left out."""
+
+    rounds: int | None = Field(default=None, ge=1, le=2**62)
+    """For so many rounds; or else `until`."""
+
+    until: int | None = Field(default=None, ge=1, le=2**62)
+    """Up to this round, itself not included."""

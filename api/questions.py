@@ -15,19 +15,24 @@ from pydantic import ValidationError
 
 from api.documents import Document, plain
 from api.parameters import (
+    AlarmsParams,
     BisectParams,
     CrossingsParams,
     DiffParams,
     DriftParams,
     LogParams,
     NoParams,
+    OnsetParams,
     ParameterError,
     Params,
     ProbeParams,
     RebuildParams,
+    ReplayParams,
     RoundsParams,
     SeriesParams,
     ShowParams,
+    TimelineParams,
+    WatchParams,
 )
 from api.records import Progress, Records, silent
 
@@ -268,6 +273,7 @@ QUESTIONS: dict[str, Question] = dict(
                         "round": 1832,
                         "low": 1832,
                         "high": 1832,
+                        "interval": {"low": 1764, "high": 1891, "coverage": 0.95},
                         "rebuilds": 5001,
                         "exact": True,
                         "status": "crossed",
@@ -298,13 +304,82 @@ QUESTIONS: dict[str, Question] = dict(
             slow=True,
         ),
         _question(
+            "onset",
+            "Since which round was the model pushed toward a trigger?",
+            OnsetParams,
+            "api.answers.when:onset",
+            python="forensics.onset.find_onset",
+            path="/runs/{run}/onset",
+            example={
+                "onset": {"round": 800, "low": 797, "high": 803, "coverage": 0.95, "members": 7},
+                "signal": 1.68,
+                "decoy_rank": 1,
+                "decoys": 200,
+            },
+            slow=True,
+        ),
+        _question(
+            "watch",
+            "Who would have raised an alarm, and when?",
+            WatchParams,
+            "api.answers.when:watch",
+            python="forensics.watch.Watch",
+            path="/runs/{run}/watch",
+            example={
+                "alarms": [
+                    {
+                        "round": 812,
+                        "detector": "cusum",
+                        "score": 18.6,
+                        "threshold": 17.4,
+                        "budget": {"alarms": 0.1, "rounds": 1000000, "charts": 22},
+                    }
+                ]
+            },
+            slow=True,
+        ),
+        _question(
+            "replay",
+            "What would each detector have said, had it been there?",
+            ReplayParams,
+            "api.answers.when:replay",
+            python="forensics.replay.replay_run",
+            path="/runs/{run}/replay",
+            example={"alarms": [{"round": 812, "detector": "cusum", "asr": 0.0}], "sent": 0},
+            slow=True,
+        ),
+        _question(
+            "alarms",
+            "Which alarms were raised, and what did somebody do about each?",
+            AlarmsParams,
+            "api.answers.alarms:alarms",
+            python="forensics.alarms.list_alarms",
+            path="/runs/{run}/alarms",
+            example={
+                "run": "quickstart-0123456789ab",
+                "total": 1,
+                "alarms": [
+                    {"key": _DIGEST, "round": 2104, "detector": "cusum", "state": "raised"},
+                ],
+            },
+        ),
+        _question(
             "timeline",
             "What happened to this run, in the order in which it happened?",
-            NoParams,
-            "api.answers.models:timeline",
+            TimelineParams,
+            "api.answers.timeline:timeline",
             python="forensics.timeline.lay_out",
             path="/runs/{run}/timeline",
-            example={"run": "quickstart-0123456789ab", "entries": []},
+            example={
+                "run": "quickstart-0123456789ab",
+                "trigger": "suspect",
+                "entries": [
+                    {"round": 2000, "kind": "release", "title": "released as 1.4 (stable)"}
+                ],
+                "releases": [{"version": "1.4", "round": 2000, "channel": "stable", "asr": 0.12}],
+                "blast_radius": {"clean_below": 0.01, "last_clean": {"version": "1.3"}},
+            },
+            slow=True,
         ),
         _question(
             "verify",

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from ingest.said import CaseLog
 from ingest.store import Store
 from roundlog.case import Case
 from roundlog.errors import QuestionError, RoundlogError
@@ -40,6 +41,14 @@ class Records:
     store: Store
     stopping: Event = field(default_factory=Event)
     """Set when the process is asked to end: long answers give up."""
+    followed: bool = False
+    """Whether a thread of this process follows the log, as that of a server does."""
+    log: CaseLog = field(init=False, repr=False, compare=False)
+    """Where what people and detectors say is written down; whoever made this closes it."""
+
+    def __post_init__(self) -> None:
+        log = CaseLog(self.case, self.store, followed=self.followed)
+        object.__setattr__(self, "log", log)  # frozen: set once, here
 
     def run(self, wanted: str | None) -> str:
         """The run that is meant; it may be left unsaid where the case holds one only.

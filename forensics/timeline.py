@@ -1,7 +1,9 @@
 """What happened to this run, in the order of its rounds?
 
-Facts only: releases, failed rounds, gaps, findings, audits, stored models. A caller who has
-measured crossings lays them beside these. Entries are ordered by round, never by clock.
+Facts, and what was said: releases, failed rounds, gaps, findings, audits, stored models, sealed
+cohorts, alarms and what people did about them. A caller who has measured crossings, or which
+releases carry a backdoor, lays them beside these. Entries are ordered by round, never by clock:
+what a person did stands where the run stood then.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ class Entry:
     """The round, or the t of the model, that it concerns."""
 
     kind: str
-    """`opened`, `model`, `release`, `failed`, `finding`, `audits`, `last_round`, `crossing`."""
+    """`opened`, `model`, `release`, `failed`, `finding`, `audits`, `cohorts`, `alarm`,
+    `acknowledged`, `silenced`, `last_round`; of a caller's `crossing`, `carrier`, `last_clean`."""
 
     title: str
     """One line for people."""
@@ -33,7 +36,7 @@ def lay_out(store: Store, run: str, beside: tuple[Entry, ...] = ()) -> tuple[Ent
     Args:
         beside: Entries of the caller's own, such as crossings.
     """
-    sql = (resources.files("forensics") / "sql" / "timeline.sql").read_text()
+    sql = (resources.files("forensics") / "sql" / "timeline.sql").read_text(encoding="utf-8")
     rows = store.rows(sql, {"run": run})
     facts = [Entry(int(round_ or 0), str(kind), str(title)) for round_, kind, title in rows]
     return tuple(sorted([*facts, *beside]))
@@ -46,6 +49,11 @@ def crossing_entries(document: dict[str, object]) -> tuple[Entry, ...]:
     for row in rows if isinstance(rows, list) else []:
         if row["status"] == "crossed" and row["round"] is not None:
             sure = "" if row["exact"] else f", between models {row['low']} and {row['high']}"
-            title = f"attack success crosses {row['level']:.0%} ({row['mode']}{sure})"
+            title = f"attack success crosses {as_percent(row['level'])} ({row['mode']}{sure})"
             entries.append(Entry(int(row["round"]), "crossing", title))
     return tuple(entries)
+
+
+def as_percent(share: float) -> str:
+    """A level as people say it: 0.5 is 50%, 0.005 is 0.5%."""
+    return f"{100 * share:g}%"

@@ -1,6 +1,7 @@
 """How does one record become rows, or a refusal? The same steps, whichever log it came from.
 
-1. Bytes that are no frame, or a head that is no event: refused.
+1. Bytes that are no frame, or a head that is no event: refused. So is, from a topic, what only the
+   owner of a case may say: whoever can produce to a topic could speak in another person's name.
 2. Side bytes that are not those the head sealed: refused.
 3. Its place in the sequence (`ingest.classify`): a duplicate is noted, another content refused.
 4. Content that no fold could use (`ingest.checks`): refused.
@@ -16,7 +17,7 @@ from ingest.place import Origin
 from ingest.quarantine import Refused, refuse
 from roundlog.encoding import Frame, digest
 from roundlog.errors import HeadError
-from roundlog.events import Event, check_side, parse_head
+from roundlog.events import Event, check_side, is_owners, parse_head
 from roundlog.log.port import Record
 
 
@@ -73,6 +74,9 @@ class Reader:
         if partition is not None and partition != f"{event.subject}/{event.source}":
             detail = f"an event of {event.subject}/{event.source} in the log of {partition}"
             return Rejected(*refuse(record, origin, "misplaced", detail, event=event))
+        if partition is None and is_owners(event):
+            detail = f"only the owner of the case says {event.name}, and from its own log"
+            return Rejected(*refuse(record, origin, "reserved", detail, event=event))
         try:
             if record.reason:
                 raise HeadError(record.reason, record.detail)

@@ -25,7 +25,7 @@ from roundlog.errors import IngestError
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = "roundlog.store/2"
+SCHEMA_VERSION = "roundlog.store/3"
 
 # DuckDB's own buffers; rows come in batches of a few hundred kilobytes. The whole process may
 # take 2 GiB, and models, probes and results need the rest.
@@ -46,7 +46,10 @@ TABLES = (
     "probe_sets",
     "rounds",
     "round_failures",
+    "cohorts",
     "audits",
+    "alarms",
+    "alarm_acts",
     "findings",
     "quarantine",
     "duplicates",

@@ -7,7 +7,6 @@ from api.rounds import parse_range, parse_round
 from forensics.diff import diff_models
 from forensics.drift import measure_drift
 from forensics.rebuild import CaseModels
-from forensics.timeline import lay_out
 from forensics.verify import verify_case
 
 
@@ -41,12 +40,6 @@ def rebuild(records: Records, params: RebuildParams, progress: Progress) -> Docu
     """The digest of W_t, or of what devices run in its place, beside the recorded one."""
     models = CaseModels(records.case, records.store, records.run(params.run), params.artefact)
     return models.rebuild(_model_named(models, params.round)).document()
-
-
-def timeline(records: Records, params: NoParams, progress: Progress) -> Document:
-    """What happened to a run, oldest first."""
-    run = records.run(params.run)
-    return {"run": run, "entries": [entry.document() for entry in lay_out(records.store, run)]}
 
 
 def verify(records: Records, params: NoParams, progress: Progress) -> Document:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from api.acts import ACTS
 from api.cli.output import emit
 from api.cli.progress import ProgressLine
 from api.desk import LocalDesk, RemoteDesk, is_url, open_desk
@@ -89,12 +90,13 @@ def trigger_of(case: str, source: str) -> str | dict[str, Any]:
 
 def twins(name: str) -> Callable[[click.Command], click.Command]:
     """Ends a command's help with its twins at the other doors."""
-    question = QUESTIONS[name]
+    question = QUESTIONS.get(name) or ACTS[name]
+    method = "POST" if name in ACTS else "GET"
 
     def add(command: click.Command) -> click.Command:
         command.epilog = (
             f"Python: {question.python}, or roundlog.open(CASE).{name}(…). "
-            f"HTTP: GET /api/v1{question.path}."
+            f"HTTP: {method} /api/v1{question.path}."
         )
         return command
 

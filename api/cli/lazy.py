@@ -20,6 +20,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "api.cli.experiments:whatif",
         "What would have happened under other settings? The same seed again.",
     ),
+    "evaluate": (
+        "api.cli.evaluate:evaluate",
+        "Does roundlog say when as rightly as it claims? Fresh seeds and twins.",
+    ),
     "failures": (
         "api.cli.failures:failures",
         "Why did every defence miss the attack? Figures, each beside its twin.",
@@ -38,7 +42,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "At which models did a trigger's success cross each level?",
     ),
     "bisect": ("api.cli.triggers:bisect", "Between which two models did behaviour change?"),
-    "timeline": ("api.cli.record:timeline", "What happened to this run, in order?"),
+    "onset": (
+        "api.cli.when:onset",
+        "Since which round was the model pushed toward a trigger?",
+    ),
+    "watch": ("api.cli.when:watch", "Who would have raised an alarm, and when?"),
+    "replay": ("api.cli.when:replay", "The record once more, as it happened, at any speed."),
+    "release": ("api.cli.saying:release", "Write down that a model of the record was shipped."),
+    "alarms": (
+        "api.cli.saying:alarms",
+        "Which alarms were raised, and what was done about each?",
+    ),
+    "acknowledge": ("api.cli.saying:acknowledge", "Write down that you have seen an alarm."),
+    "silence": (
+        "api.cli.saying:silence",
+        "Let an alarm, or a detector, rest for a range of rounds.",
+    ),
+    "timeline": ("api.cli.timeline:timeline", "What happened to this run, in order?"),
     "verify": ("api.cli.keeping:verify", "Is the record whole and unaltered?"),
     "doctor": ("api.cli.doctor:doctor", "What is missing on this machine, and how to get it?"),
 }

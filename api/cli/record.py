@@ -1,4 +1,4 @@
-"""Commands that list what the record says: runs, log, show, timeline."""
+"""Commands that list what the record says: runs, log, show."""
 
 from typing import Any
 
@@ -166,21 +166,3 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             pairs.append((f"{prefix}{key}", item))
     return pairs
-
-
-@twins("timeline")
-@click.command(short_help="What happened to this run, in order?")
-@question_options
-def timeline(case: str, run: str | None, as_json: bool, token: str | None) -> None:
-    """What happened to this run, in the order of its rounds?
-
-    \b
-    Example:
-      roundlog timeline my-case
-    """
-    ask("timeline", case, {"run": run}, token=token, as_json=as_json, table=_timeline)
-
-
-def _timeline(document: Document) -> str:
-    rows = [(entry["round"], entry["kind"], entry["title"]) for entry in document["entries"]]
-    return table(rows, ("round", "what", ""))

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from api.acts import ACTS
 from api.answers.triggers import store_trigger
 from api.documents import encode
 from api.parameters import ParameterError
@@ -54,6 +55,8 @@ def make_app(state: ServerState) -> FastAPI:
     _add_health(app, state)
     for question in QUESTIONS.values():
         _add_question(app, state, question)
+    for act in ACTS.values():
+        _add_act(app, state, act)
     _add_triggers(app, state)
     _add_jobs(app, state)
     _add_recording(app, state)
@@ -151,6 +154,26 @@ def _add_question(app: FastAPI, state: ServerState, question: Question) -> None:
             tags=["questions"],
             openapi_extra=describe(question, with_body=True),
         )
+
+
+def _add_act(app: FastAPI, state: ServerState, act: Question) -> None:
+    async def post(request: Request) -> Response:
+        body = await body_of(request)
+        if not isinstance(body, dict):
+            raise ParameterError("the body is an object of parameters")
+        params = parse(act, {**body, **request.path_params})
+        return document(await run_in_threadpool(act.answer, state.records, params), status=201)
+
+    app.add_api_route(
+        f"{PREFIX}{act.path}",
+        post,
+        methods=["POST"],
+        name=act.name,
+        summary=act.title,
+        tags=["acts"],
+        status_code=201,
+        openapi_extra=describe(act, with_body=True, is_act=True),
+    )
 
 
 def _add_triggers(app: FastAPI, state: ServerState) -> None:

@@ -17,8 +17,10 @@ PROBLEM_EXAMPLE = {
 }
 
 
-def describe(question: Question, *, with_body: bool = False) -> dict[str, Any]:
-    """`openapi_extra` of a question's route."""
+def describe(
+    question: Question, *, with_body: bool = False, is_act: bool = False
+) -> dict[str, Any]:
+    """`openapi_extra` of a question's route, or of an act's."""
     schema = question.params.model_json_schema()
     properties: dict[str, Any] = {
         name: value
@@ -27,6 +29,9 @@ def describe(question: Question, *, with_body: bool = False) -> dict[str, Any]:
     }
     required = schema.get("required", [])
     extra: dict[str, Any] = {"responses": responses(question)}
+    if is_act:
+        written = extra["responses"].pop("200")
+        extra["responses"] = {"201": written, "default": extra["responses"]["default"]}
     in_path = [name for name in properties if f"{{{name}}}" in question.path]
     extra["parameters"] = [_parameter(name, properties[name], "path", True) for name in in_path]
     rest = {name: value for name, value in properties.items() if name not in in_path}

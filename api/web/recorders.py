@@ -18,7 +18,7 @@ from api.records import Records
 from api.web.problems import ProblemError
 from roundlog.encoding import Frame, canonical_json, check_size, digest
 from roundlog.errors import HeadError
-from roundlog.events import Event, check_side, parse_head
+from roundlog.events import Event, check_side, is_owners, parse_head
 from roundlog.log.port import Entry
 from roundlog.log.writer import SegmentWriter
 
@@ -150,6 +150,13 @@ def _judge(index: int, sent: SentEvent) -> _Judged:
             "docs/reference/format.md says what a head and its side bytes are",
             kind="event",
         ) from error
+    if is_owners(event):
+        raise ProblemError(
+            422,
+            f"events.{index}: only the owner of the case says {event.name}, and from its own log",
+            "releases, acknowledgements and silences have routes of their own: GET /openapi.json",
+            kind="reserved",
+        )
     frame = Frame(event.head(), side)
     check_size(frame)
     return _Judged(Entry(event, frame), digest(frame.head))

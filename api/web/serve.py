@@ -30,10 +30,12 @@ logger = logging.getLogger(__name__)
 
 # Together below the five seconds that a stop may take; container runtimes kill after ten.
 # Answers in flight are documents of milliseconds. Ingest's batch is capped at 50 ms, and the rest
-# of its share is one DuckDB checkpoint. A job is cancelled when it next reports progress.
+# of its share is one DuckDB checkpoint. A job is cancelled when it next reports progress, and the
+# watch ends behind the block of rounds that it reads.
 REQUESTS_S = 2
 INGEST_S = 1.5
 JOBS_S = 0.5
+WATCH_S = 0.5
 
 
 def serve_case(
@@ -85,18 +87,22 @@ def running(
 ) -> Iterator[ServerState]:
     """A server's state with its threads at work; the caller owns the case."""
     store = Store(case)
-    records = Records(case, store)
+    records = Records(case, store, followed=True)
     state = ServerState(records, Jobs(records), guard, Ingesting(ingest(store)))
     if lab:
         state.lab = Jobs(records, most=1)
     state.ingesting.start()
+    state.watching.start()
     try:
         yield state
     finally:
         records.stopping.set()
-        drained = state.ingesting.stop(INGEST_S)
+        # What it says is seen through ingest, so the watch ends first.
+        watched = state.watching.stop(WATCH_S)
+        drained = state.ingesting.stop(INGEST_S) and watched
         idle = [lane.close(JOBS_S) for lane in state.lanes]
         state.drained = drained and all(idle)
+        records.log.close()
         if state.drained:
             store.close()
         else:

@@ -10,6 +10,7 @@ from api.records import Records
 from api.web.jobs import Jobs
 from api.web.recorders import Receiver
 from api.web.security import Guard
+from api.web.watching import Watching
 from ingest.summary import IngestSummary
 from roundlog.errors import RoundlogError
 
@@ -93,11 +94,14 @@ class ServerState:
     """Replays under other settings, one at a time; None unless the server was started for them.
     Apart from `jobs`: nobody who investigates should wait for a simulation."""
     receiver: Receiver = field(init=False)
+    watching: Watching = field(init=False)
+    """Watches the runs, and writes down the alarms that they raise."""
     drained: bool = False
     """Set at the end: whether every thread had ended in time."""
 
     def __post_init__(self) -> None:
         self.receiver = Receiver(self.records)
+        self.watching = Watching(self.records)
 
     @property
     def lanes(self) -> tuple[Jobs, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ingest.place import Place
+from ingest.projections.alarms import alarm_acknowledged, alarm_raised, alarm_silenced
 from ingest.projections.behaviour import audit_sampled, probes_published
 from ingest.projections.models import (
     model_genesis,
@@ -14,11 +15,15 @@ from ingest.projections.models import (
     model_schema,
     snapshot_stored,
 )
-from ingest.projections.rounds import round_committed, round_failed
+from ingest.projections.rounds import cohort_sealed, round_committed, round_failed
 from ingest.projections.rows import Blobbed, Row
 from ingest.projections.runs import continuity_break, recorder_gap, run_opened
 from roundlog.events import (
+    AlarmAcknowledged,
+    AlarmRaised,
+    AlarmSilenced,
     AuditSampled,
+    CohortSealed,
     ContinuityBreak,
     Event,
     ModelGenesis,
@@ -42,8 +47,12 @@ PROJECTIONS: dict[type[Event], tuple[str, Projection]] = {
     RecorderGap: ("interruptions", recorder_gap),
     ContinuityBreak: ("interruptions", continuity_break),
     RoundFailed: ("round_failures", round_failed),
+    CohortSealed: ("cohorts", cohort_sealed),
     ProbesPublished: ("probe_sets", probes_published),
     AuditSampled: ("audits", audit_sampled),
+    AlarmRaised: ("alarms", alarm_raised),
+    AlarmAcknowledged: ("alarm_acts", alarm_acknowledged),
+    AlarmSilenced: ("alarm_acts", alarm_silenced),
 }
 """Table and function by kind. `round.committed` also needs what was found about its delta."""
 

@@ -48,6 +48,9 @@ def model_released(event: ModelReleased, place: Place, blobs: Blobbed) -> Row:
         event.round,
         event.digest,
         event.channel,
+        event.shipped_at,
+        event.actor,
+        event.authenticated,
     )
 
 

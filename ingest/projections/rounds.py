@@ -3,7 +3,7 @@
 from ingest.place import Place
 from ingest.projections.rows import Blobbed, Row, json_text
 from roundlog.errors import IngestError
-from roundlog.events import RoundCommitted, RoundFailed
+from roundlog.events import CohortSealed, RoundCommitted, RoundFailed
 
 
 def round_committed(event: RoundCommitted, place: Place, blobs: Blobbed, *, finite: bool) -> Row:
@@ -63,4 +63,17 @@ def round_failed(event: RoundFailed, place: Place, blobs: Blobbed) -> Row:
         event.attempt,
         event.reason,
         event.cohort_size,
+    )
+
+
+def cohort_sealed(event: CohortSealed, place: Place, blobs: Blobbed) -> Row:
+    """One row of `cohorts`. Who took part stays sealed, beside the head."""
+    return (
+        event.run,
+        event.producer,
+        event.seq,
+        event.time,
+        event.round,
+        event.attempt,
+        event.rule,
     )

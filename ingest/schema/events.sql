@@ -76,7 +76,10 @@ CREATE TABLE releases (
     version VARCHAR NOT NULL,
     round BIGINT NOT NULL,          -- t of the model that was shipped
     digest VARCHAR NOT NULL,
-    channel VARCHAR NOT NULL
+    channel VARCHAR NOT NULL,
+    shipped_at BIGINT,              -- t of the run's last model then, where that is later than round
+    actor VARCHAR,                  -- the person who said so; null where the server did
+    authenticated VARCHAR
 );
 
 CREATE TABLE snapshots (

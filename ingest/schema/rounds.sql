@@ -46,6 +46,17 @@ CREATE TABLE round_failures (
     cohort_size BIGINT NOT NULL
 );
 
+-- Rounds whose cohort was recorded, sealed; what is in the seal stays beside its head.
+CREATE TABLE cohorts (
+    run VARCHAR NOT NULL,
+    producer VARCHAR NOT NULL,
+    seq BIGINT NOT NULL,
+    time TIMESTAMP NOT NULL,
+    round BIGINT NOT NULL,
+    attempt BIGINT NOT NULL,
+    rule VARCHAR NOT NULL           -- sampler, ids
+);
+
 -- The text of an audited answer stays beside its head, where it can be erased:
 -- bytes [text_offset, + text_bytes) of <segment>.heads, 16 salt bytes and then canonical JSON.
 CREATE TABLE audits (

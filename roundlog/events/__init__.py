@@ -6,11 +6,22 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from roundlog.encoding import Frame, digest, strict_json
 from roundlog.errors import HeadError
+from roundlog.events.alarms import (
+    AlarmAcknowledged,
+    AlarmBudget,
+    AlarmRaised,
+    AlarmSilenced,
+    alarm_key,
+    is_owners,
+)
 from roundlog.events.base import (
     EMPTY_DIGEST,
     INT64_MAX,
     NO_DIGEST,
+    OWNER,
+    Authenticated,
     Event,
+    Person,
     Record,
     Tail,
     UnknownEvent,
@@ -45,7 +56,10 @@ AnyEvent = Annotated[
     | CohortSealed
     | SnapshotStored
     | ProbesPublished
-    | AuditSampled,
+    | AuditSampled
+    | AlarmRaised
+    | AlarmAcknowledged
+    | AlarmSilenced,
     Field(discriminator="type"),
 ]
 
@@ -62,13 +76,20 @@ __all__ = [
     "EVENT_TYPES",
     "INT64_MAX",
     "NO_DIGEST",
+    "OWNER",
+    "AlarmAcknowledged",
+    "AlarmBudget",
+    "AlarmRaised",
+    "AlarmSilenced",
     "AuditSampled",
+    "Authenticated",
     "CohortSealed",
     "ContinuityBreak",
     "Event",
     "ModelGenesis",
     "ModelReleased",
     "ModelSchema",
+    "Person",
     "PrivacyMechanism",
     "ProbesPublished",
     "Record",
@@ -80,7 +101,9 @@ __all__ = [
     "SnapshotStored",
     "Tail",
     "UnknownEvent",
+    "alarm_key",
     "check_side",
+    "is_owners",
     "parse_head",
     "split_side",
 ]

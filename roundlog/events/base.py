@@ -5,7 +5,7 @@ and the `prev` chain; `time` is for people and orders nothing.
 """
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -36,6 +36,23 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Count = Annotated[int, Field(ge=0, le=INT64_MAX)]
+
+OWNER = "owner"
+"""The producer that writes down what people and detectors say of a run: the process that owns the
+case (`ingest.said`). No recorder speaks under this name."""
+
+# A name is shown beside what was said, so nothing in it may hide, swap or overwrite: no control
+# character, no mark of direction, nothing without width. Stated in code points, since a rule by
+# Unicode category would read an old event otherwise under a newer Python.
+_UNSEEN = (
+    r"\x00-\x1F\x7F-\xA0\u{00AD}\u{061C}\u{200B}-\u{200F}\u{2028}-\u{202E}\u{2060}-\u{206F}\u{FEFF}"
+)
+Person = Annotated[str, StringConstraints(pattern=f"^[^ {_UNSEEN}]([^{_UNSEEN}]{{0,63}})$")]
+Note = Annotated[str, StringConstraints(max_length=2_000)]
+
+Authenticated = Literal["local", "key", "oidc"]
+"""How it is known who spoke: `local` for whoever may open the case or reach its server, by the
+name that they gave; `key` for a key of their own; `oidc` for an identity provider."""
 
 
 def _portable(value: JsonValue) -> JsonValue:

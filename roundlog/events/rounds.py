@@ -2,9 +2,19 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from roundlog.events.base import INT64_MAX, Count, Digest, Event, JsonObject, Label, Record
+from roundlog.events.base import (
+    INT64_MAX,
+    Authenticated,
+    Count,
+    Digest,
+    Event,
+    JsonObject,
+    Label,
+    Person,
+    Record,
+)
 from roundlog.tensors import TensorSchema
 
 
@@ -72,6 +82,24 @@ class ModelReleased(Event):
 
     channel: Label = "production"
     """To whom: production, beta, internal."""
+
+    shipped_at: Count | None = None
+    """t of the run's last model when this one was shipped, where that is later than `round`: a
+    model was rolled back to."""
+
+    actor: Person | None = None
+    """Who said so, where a person did and not the server."""
+
+    authenticated: Authenticated | None = None
+    """How it is known who the actor is."""
+
+    @model_validator(mode="after")
+    def _ships_what_there_was(self) -> "ModelReleased":
+        if (self.actor is None) != (self.authenticated is None):
+            raise ValueError("actor and authenticated are given together, or not at all")
+        if self.shipped_at is not None and self.shipped_at < self.round:
+            raise ValueError(f"model {self.round} was not there yet at model {self.shipped_at}")
+        return self
 
 
 class RoundCommitted(Event):
