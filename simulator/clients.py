@@ -13,8 +13,8 @@ from roundlog.models import DenseNetwork, Layer
 Layers = tuple[Layer, ...]
 
 # Elements of the updates that are trained at once (2 MB): weights, gradients and activations of a
-# chunk stay near a core's second-level cache. Chunks have a fixed size, so that what a device sends
-# does not depend on how many others train.
+# chunk stay near a core's second-level cache. Chunks have a fixed size, so that sums of floats over
+# devices have one order.
 CHUNK_ELEMENTS = 1 << 19
 SMALLEST_CHUNK, LARGEST_CHUNK = 4, 128
 
@@ -27,14 +27,21 @@ class LocalTraining:
         lr: Learning rate of a local step.
         steps: Local steps.
         batch: Items a step; None for all. Devices go through their items in turn.
+        chunks: How many times the usual chunk is trained at once.
     """
 
     def __init__(
-        self, network: DenseNetwork, *, lr: float, steps: int = 1, batch: int | None = None
+        self,
+        network: DenseNetwork,
+        *,
+        lr: float,
+        steps: int = 1,
+        batch: int | None = None,
+        chunks: int = 1,
     ) -> None:
         self.network, self.lr, self.steps, self.batch = network, lr, steps, batch
-        fitting = CHUNK_ELEMENTS // network.elements
-        self.chunk = max(SMALLEST_CHUNK, min(LARGEST_CHUNK, 1 << max(fitting, 1).bit_length() - 1))
+        fitting = 1 << max(CHUNK_ELEMENTS // network.elements, 1).bit_length() - 1
+        self.chunk = chunks * max(SMALLEST_CHUNK, min(LARGEST_CHUNK, fitting))
         """Devices trained at once."""
         self._updates = torch.empty(self.chunk, network.elements)
         # Tensor by tensor: batched products write into whole tensors several times faster than
@@ -54,6 +61,35 @@ class LocalTraining:
         Returns:
             W_local - W, shape (n, d): a buffer that the next call overwrites.
         """
+        moved = self._train(model, features, labels)
+        updates = self._updates[: len(labels)]
+        for name, part in self.network.split(updates).items():
+            part.copy_(moved[name])
+        return updates
+
+    def clipped(
+        self, model: Tensor, features: Tensor, labels: Tensor, clip: float
+    ) -> tuple[Tensor, Tensor]:
+        """Updates, as `updates` makes them and `clip_` shortens them, and lengths as it gives them.
+
+        A length is rounded otherwise than by `clip_`, in its last bit.
+        """
+        moved = self._train(model, features, labels)
+        parts = [moved[name].flatten(1) for name in self.network.shapes]
+        # Along rows, each of which is reduced alone: else a length's last bit might depend on
+        # where among others a device stands.
+        lengths = torch.stack([torch.linalg.vector_norm(part, dim=1) for part in parts], dim=1)
+        norms: Tensor = torch.linalg.vector_norm(lengths, dim=1)
+        factors = _shortening(norms, clip)
+        # One pass makes models flat and clips them: between two they would leave the cache.
+        updates = self._updates[: len(labels)]
+        flat = updates.split([part.shape[1] for part in parts], dim=1)
+        for part, place in zip(parts, flat, strict=True):
+            torch.mul(part, factors, out=place)
+        return updates, norms
+
+    def _train(self, model: Tensor, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What local steps moved, tensor by tensor, shapes (n, ...)."""
         number, items = labels.shape
         size = items if self.batch is None else self.batch
         received = self.network.split(model.unsqueeze(0))
@@ -68,10 +104,7 @@ class LocalTraining:
             first = step * size % items
             batch = slice(first, first + size)
             self._step(weights, features[:, batch], labels[:, batch], moved, first=step == 0)
-        updates = self._updates[:number]
-        for name, part in self.network.split(updates).items():
-            part.copy_(moved[name])
-        return updates
+        return moved
 
     def _step(
         self,
@@ -92,8 +125,8 @@ class LocalTraining:
             layer = layers[number]
             moved[layer.weight].baddbmm_(inputs[number].mT, error, beta=before)
             if layer.bias is not None:
-                step = error.sum(1)
-                moved[layer.bias].copy_(step) if first else moved[layer.bias].add_(step)
+                bias = moved[layer.bias]
+                torch.sum(error, 1, out=bias) if first else bias.add_(error.sum(1))
             if number:
                 error = _backward(layers, number, weights, inputs, error)
 
@@ -122,8 +155,13 @@ def first_layer_errors(
 def clip_(updates: Tensor, clip: float) -> Tensor:
     """Shortens updates to length `clip` in place; their lengths before, shape (n,)."""
     norms: Tensor = torch.linalg.vector_norm(updates, dim=1)
-    updates.mul_((clip / norms).clamp_(max=1.0).unsqueeze(1))
+    updates.mul_(_shortening(norms, clip))
     return norms
+
+
+def _shortening(norms: Tensor, clip: float) -> Tensor:
+    """What updates of these lengths are multiplied by, shape (n, 1)."""
+    return (clip / norms).clamp_(max=1.0).unsqueeze(1)
 
 
 def _forward(

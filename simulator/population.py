@@ -138,5 +138,7 @@ def choose(uniform: Floats, preferences: Floats) -> Ints:
         Shape (n, items).
     """
     up_to = np.cumsum(preferences, axis=1)
-    chosen: Ints = (uniform > up_to[:, None, :-1]).sum(axis=2).astype(np.int32)
+    # Classes stand first, so that few long rows are added up and not many short ones.
+    passed = uniform[None, :, :, 0] > up_to.T[:-1, :, None]
+    chosen: Ints = passed.sum(axis=0, dtype=np.int32)
     return chosen

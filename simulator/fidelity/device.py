@@ -17,7 +17,7 @@ from torch import Tensor
 from roundlog.cohort import Counts, Ids, Membership, draw_members, strata_of
 from roundlog.errors import ScenarioError
 from simulator.adversary import Adversary, strength
-from simulator.clients import LocalTraining, clip_
+from simulator.clients import LocalTraining
 from simulator.fidelity.port import Aggregate, Cohort, Failure
 from simulator.fleet import Fleet
 from simulator.mechanisms import noise_purpose
@@ -31,7 +31,7 @@ from simulator.secure_aggregation import (
     TooFewClientsError,
     decode,
     encode,
-    plain_sum,
+    encoded_sum,
     secure_sum,
 )
 from simulator.tasks import Floats, Task
@@ -42,6 +42,10 @@ MOST_ATTEMPTS = 100
 # Local noise reaches further than the clip norm; six standard deviations are passed once in 10^9
 # numbers, and the ring has room for eight.
 NOISE_REACH = 8.0
+
+# Sums are exact here, so that devices may be trained in larger chunks than archetypes, whose means
+# are sums of floats. Calls cost less a device, and more of what they pass on leaves the cache.
+CHUNKS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,11 @@ class DeviceClients:
         self._data = DeviceData(scenario, fleet, task, randomness)
         client = scenario.client
         self._training = LocalTraining(
-            self._network, lr=client.lr, steps=client.steps, batch=client.batch
+            self._network,
+            lr=client.lr,
+            steps=client.steps,
+            batch=client.batch,
+            chunks=CHUNKS_AT_ONCE,
         )
         self._sampled = math.ceil(scenario.cohort.size * scenario.device.over_selection)
         self._key = randomness.key("population/members")
@@ -201,8 +209,10 @@ class DeviceClients:
             part = slice(start, start + self._training.chunk)
             inputs, labels = self._data.items(ids[part], round)
             features = self._network.features(torch.from_numpy(inputs))
-            updates = self._training.updates(model, features, torch.from_numpy(labels).long())
-            short = (clip_(updates, clip) <= clip).numpy()
+            updates, norms = self._training.clipped(
+                model, features, torch.from_numpy(labels).long(), clip
+            )
+            short = (norms <= clip).numpy()
             # What a controlled device sends instead is exactly as long as C.
             below += int((short | acting[part]).sum())
             mine = updates.numpy()
@@ -214,11 +224,10 @@ class DeviceClients:
             for at in np.flatnonzero(acting[part]):
                 mine[at] = 0
                 mine[at, self._adversary.elements] = poison[slots[part][at]]
-            residues = encode(mine, grid, summands=self._sampled)
             if secure:
-                sent[part] = residues
+                sent[part] = encode(mine, grid, summands=self._sampled)
             else:
-                sent[0] += plain_sum(residues)
+                sent[0] += encoded_sum(mine, grid, summands=self._sampled)
         return sent, below / ids.size
 
     def _sum(self, draw: int, sent: Residues, attendance: Attendance) -> Residues:

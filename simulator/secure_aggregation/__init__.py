@@ -38,7 +38,7 @@ from simulator.secure_aggregation.errors import (
 )
 from simulator.secure_aggregation.graph import Assumptions
 from simulator.secure_aggregation.protocol import Fate, SecureSum, secure_sum
-from simulator.secure_aggregation.ring import Residues, decode, encode, plain_sum
+from simulator.secure_aggregation.ring import Residues, decode, encode, encoded_sum, plain_sum
 
 __all__ = [
     "AggregationError",
@@ -51,6 +51,7 @@ __all__ = [
     "TooFewClientsError",
     "decode",
     "encode",
+    "encoded_sum",
     "plain_sum",
     "secure_sum",
 ]

@@ -9,6 +9,8 @@ The same encoding serves a federation without secure aggregation (`plain_sum`), 
 changes who sees what, and not one bit of the sum.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,8 +21,8 @@ Residues = NDArray[np.uint32]
 LIMIT = 2**31
 """Sums must be smaller than this in size: half of the ring is for negative ones."""
 
-# Rows that are rounded at a time: 16 x 2,410 float32 are 154 kB and stay in a core's cache.
-_ROWS = 16
+# Rows that are rounded at a time: 32 x 2,410 float32 are 308 kB and stay in a core's cache.
+_ROWS = 32
 
 
 def encode(updates: NDArray[np.float32], grid: float, *, summands: int | None = None) -> Residues:
@@ -41,6 +43,32 @@ def encode(updates: NDArray[np.float32], grid: float, *, summands: int | None = 
         RangeError: `summands` times the largest multiple reaches 2^31, or a value is not finite.
         AggregationError: The grid is not a positive number, or `updates` is not float32 (n, d).
     """
+    _check(updates, grid)
+    integers = np.empty(updates.shape, dtype=np.int32)
+    for rows, part in _rounded(updates, grid, summands):
+        integers[rows] = part
+    return integers.view(np.uint32)
+
+
+def encoded_sum(
+    updates: NDArray[np.float32], grid: float, *, summands: int | None = None
+) -> Residues:
+    """`plain_sum` of what `encode` gives for the same arguments, shape (d,).
+
+    Faster than these two, since no client's residues pass through the caches again.
+
+    Raises:
+        RangeError: As `encode`.
+        AggregationError: As `encode`.
+    """
+    _check(updates, grid)
+    total = np.zeros(updates.shape[1], dtype=np.uint32)
+    for _, part in _rounded(updates, grid, summands):
+        total += plain_sum(part.view(np.uint32))
+    return total
+
+
+def _check(updates: NDArray[np.float32], grid: float) -> None:
     if updates.ndim != 2 or updates.dtype != np.float32:
         raise AggregationError(
             f"updates must be float32 of shape (clients, elements), and are {updates.dtype} of "
@@ -51,27 +79,37 @@ def encode(updates: NDArray[np.float32], grid: float, *, summands: int | None = 
             f"the grid must be a positive number of weight units, and is {grid}; nothing can be "
             f"rounded to it. Take a fraction of the noise's standard deviation."
         )
-    rows, elements = updates.shape
+
+
+def _rounded(
+    updates: NDArray[np.float32], grid: float, summands: int | None
+) -> Iterator[tuple[slice, NDArray[np.int32]]]:
+    """Some rows at a time, and what they are rounded to: memory that the next step overwrites.
+
+    Whether everything may be summed is known, and raised, after the last rows.
+    """
+    number, elements = updates.shape
     scale = np.float32(1 / grid)
-    integers = np.empty((rows, elements), dtype=np.int32)
-    scaled = np.empty((min(rows, _ROWS), elements), dtype=np.float32)
+    scaled = np.empty((min(number, _ROWS), elements), dtype=np.float32)
+    integers = np.empty(scaled.shape, dtype=np.int32)
     largest = 0.0
-    # A value that is not a number, or too large for an int32, warns where it is scaled or cast;
-    # the check below refuses it by name.
-    with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, rows, _ROWS):
-            part = updates[start : start + _ROWS]
-            nearest = scaled[: len(part)]
+    for start in range(0, number, _ROWS):
+        rows = slice(start, start + _ROWS)
+        part = updates[rows]
+        nearest, whole = scaled[: len(part)], integers[: len(part)]
+        # A value that is not a number, or too large for an int32, warns where it is scaled or cast;
+        # the check below refuses it by name.
+        with np.errstate(invalid="ignore", over="ignore"):
             np.multiply(part, scale, out=nearest)
             np.rint(nearest, out=nearest)
             if nearest.size:
                 reach = np.maximum(nearest.max(), -nearest.min())  # keeps what is not a number
                 largest = float(np.maximum(largest, reach))
-            np.copyto(integers[start : start + _ROWS], nearest, casting="unsafe")
-    summands = rows if summands is None else summands
+            np.copyto(whole, nearest, casting="unsafe")
+        yield rows, whole
+    summands = number if summands is None else summands
     if not largest * max(summands, 1) < LIMIT:
         raise RangeError(largest=largest, summands=summands, limit=LIMIT)
-    return integers.view(np.uint32)
 
 
 def decode(total: Residues) -> NDArray[np.int32]:

@@ -61,13 +61,39 @@ def test_an_update_is_what_autograd_steps_on_the_networks_own_logits_make(
 # Bit for bit, with the shapes that ship; of a layer of seven units the last bits may differ.
 @pytest.mark.parametrize("network", [AssistantBag(), DigitsMlp()], ids=str)
 def test_what_a_device_sends_does_not_depend_on_who_trains_beside_it(network: DenseNetwork) -> None:
-    training = LocalTraining(network, lr=LR, steps=2, batch=4)
-    _, features, labels = _data(network, training.chunk)
+    training = LocalTraining(network, lr=LR, steps=2, batch=4, chunks=2)
+    end = training.chunk
+    _, features, labels = _data(network, end)
     model = _model(network)
     together = training.updates(model, features, labels).clone()
-    for first, last in ((0, 1), (0, 2), (3, training.chunk), (training.chunk - 3, training.chunk)):
-        apart = training.updates(model, features[first:last], labels[first:last])
-        assert torch.equal(apart, together[first:last])
+    clip = float(together.norm(dim=1).median())
+    clipped, norms = (found.clone() for found in training.clipped(model, features, labels, clip))
+    for first, last in ((0, 1), (0, 2), (3, end), (end // 2 - 5, end // 2 + 6), (end - 3, end)):
+        part = slice(first, last)
+        assert torch.equal(training.updates(model, features[part], labels[part]), together[part])
+        alone = training.clipped(model, features[part], labels[part], clip)
+        assert torch.equal(alone[0], clipped[part])
+        assert torch.equal(alone[1], norms[part])
+
+
+@networks
+def test_clipping_at_once_is_training_and_then_clipping(network: DenseNetwork) -> None:
+    training = LocalTraining(network, lr=LR, steps=2, batch=4)
+    _, features, labels = _data(network)
+    model = _model(network)
+    updates = training.updates(model, features, labels).clone()
+    clip = float(updates.norm(dim=1).median())
+    norms = clip_(updates, clip)
+    assert 0 < int((norms < clip).sum()) < DEVICES
+    clipped, lengths = training.clipped(model, features, labels, clip)
+    torch.testing.assert_close(lengths, norms, rtol=1e-6, atol=0)
+    torch.testing.assert_close(clipped, updates, rtol=1e-6, atol=0)
+
+
+def test_a_chunk_is_made_larger_as_often_as_it_is_asked_for() -> None:
+    network = DigitsMlp()
+    usual = LocalTraining(network, lr=LR).chunk
+    assert LocalTraining(network, lr=LR, chunks=3).chunk == 3 * usual
 
 
 def test_a_long_update_is_cut_to_the_clip_norm_and_keeps_its_direction() -> None:

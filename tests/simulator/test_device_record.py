@@ -29,6 +29,7 @@ from roundlog.events import (
 from roundlog.sealing import SealError, key_from_hex, new_private_key, open_sealed, public_key
 from simulator import clients
 from simulator.federation import Federation
+from simulator.fidelity import device
 from simulator.run import Summary, simulate
 from simulator.scenario import Scenario, load, to_toml
 
@@ -194,6 +195,7 @@ def test_how_many_devices_train_at_once_changes_not_one_byte(
     recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices_at_once: int
 ) -> None:
     monkeypatch.setattr(clients, "LARGEST_CHUNK", devices_at_once)
+    monkeypatch.setattr(device, "CHUNKS_AT_ONCE", 1)
     simulate(_scenario(), SEED, tmp_path / "case", tmp_path / "truth.json", rounds=15)
     frames = frames_of(tmp_path / "case")
     assert frames == frames_of(recorded()[1])[: len(frames)]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from simulator.fleet import REGIONS, VENDORS, Fleet
-from simulator.population import Archetypes
+from simulator.population import Archetypes, choose
 from simulator.randomness import BLOCK, Randomness
 from simulator.scenario import Scenario, load
 from simulator.tasks.assistant import TAIL, AssistantTask
@@ -129,3 +129,19 @@ def test_eight_archetypes_are_renewed_a_block_oldest_first(archetypes: Archetype
 def test_triggers_never_occur_in_honest_training_data(archetypes: Archetypes) -> None:
     for renewal in (archetypes.initial(), *(archetypes.renewal(b, 10 * b) for b in range(300))):
         assert (renewal.inputs >= TAIL).sum(axis=2).max() <= 1
+
+
+def test_a_uniform_number_chooses_the_class_in_whose_share_it_lies() -> None:
+    preferences = np.array([[0.25, 0.0, 0.5, 0.25], [0.0, 0.0, 0.0, 1.0]])
+    uniform = np.array([[0.0, 0.2, 0.25, 0.3, 0.76, 0.999]])
+    chosen = choose(np.repeat(uniform, 2, axis=0)[:, :, None], preferences)
+    assert chosen.dtype == np.int32
+    np.testing.assert_array_equal(chosen, [[0, 0, 0, 2, 3, 3], [0, 3, 3, 3, 3, 3]])
+
+
+def test_a_hundred_and_more_classes_are_chosen_as_often_as_they_are_preferred() -> None:
+    rng = np.random.default_rng(SEED)
+    preferences = rng.dirichlet(np.ones(300), size=1)
+    chosen = choose(rng.random((1, 200_000, 1)), preferences)
+    found = np.bincount(chosen[0], minlength=300)
+    assert stats.chisquare(found, 200_000 * preferences[0]).pvalue > 1e-6, f"seed {SEED}"
