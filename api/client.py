@@ -165,6 +165,22 @@ class Source:
         """Two models between which the trigger crossed one level."""
         return self.ask("bisect", run=run, trigger=trigger, level=level, artefact=artefact)
 
+    def onset(self, trigger: TriggerLike, run: str | None = None, **options: Any) -> Document:
+        """The rounds in which a push may have begun; `last`, `passes` and `decoys` choose."""
+        return self.ask("onset", run=run, trigger=trigger, **options)
+
+    def watch(
+        self, trigger: TriggerLike | None = None, run: str | None = None, **options: Any
+    ) -> Document:
+        """The alarms of detectors that read the whole run; `detectors`, `budget` and `horizon`."""
+        return self.ask("watch", run=run, trigger=trigger, **options)
+
+    def replay(
+        self, trigger: TriggerLike | None = None, run: str | None = None, **options: Any
+    ) -> Document:
+        """As `watch`, of some `rounds`, at a `speed`, and to a topic where one is named."""
+        return self.ask("replay", run=run, trigger=trigger, **options)
+
     def timeline(
         self, run: str | None = None, *, trigger: TriggerLike | None = None, **options: Any
     ) -> pl.DataFrame:

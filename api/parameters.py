@@ -224,7 +224,7 @@ class OnsetParams(Params):
     last: RoundText | None = None
     """A model: what could have been said then. By default the run's last one."""
 
-    passes: Literal[1, 2] = 2
+    passes: int = Field(default=2, ge=1, le=2)
     """How often the direction is taken: at the crossing, then again at the onset so found."""
 
     decoys: int = Field(default=200, ge=0, le=10_000)

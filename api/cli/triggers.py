@@ -17,6 +17,8 @@ from api.documents import Document
 
 EXIT_FINDING = 3
 
+CROSSED = ("level", "reading", "status", "model", "between", "95 % interval", "claim")
+
 trigger_option = click.option(
     "--trigger",
     metavar="TRIGGER",
@@ -136,7 +138,8 @@ def crossings(
     """At which models did a trigger's success cross each level?
 
     Exact mode asks every model and is the default where that takes less than two minutes; it goes
-    on where it was stopped. Search mode answers with brackets and zones.
+    on where it was stopped. Search mode answers with brackets and zones. Both are about the queries
+    that were asked; the 95 % interval is about all such queries, of which these are a sample.
 
     \b
     Example:
@@ -169,6 +172,7 @@ def _crossed(document: Document) -> str:
             row["status"].replace("_", " "),
             row["round"],
             "–" if row["low"] is None or row["exact"] else f"{row['low']:,} to {row['high']:,}",
+            _interval(row["interval"]),
             row["claim"],
         )
         for row in document["crossings"]
@@ -178,11 +182,13 @@ def _crossed(document: Document) -> str:
     asked = f"{document['mode']}: {document['why']}"
     return "\n".join(
         [
-            table(rows, ("level", "reading", "status", "model", "between", "claim")),
+            table(rows, CROSSED),
             "",
             facts(
                 [
                     ("asked", f"{document['rebuilds']:,} models; {asked}"),
+                    *_between(document),
+                    ("95 % interval", "where all such queries may put it: these are a sample"),
                     *_artefact(document),
                     ("sustained over", f"{document['s']:,} models"),
                     ("decoys reach", said),
@@ -191,6 +197,22 @@ def _crossed(document: Document) -> str:
             ),
         ]
     )
+
+
+def _interval(interval: Document) -> str:
+    """From where to where all queries of the kind may cross."""
+    if interval["low"] is None:
+        return "–"
+    if interval["high"] is None:
+        return f"from {interval['low']:,} on"
+    return f"{interval['low']:,} to {interval['high']:,}"
+
+
+def _between(document: Document) -> list[tuple[str, str]]:
+    """What a bracket or zone is about, where there is one."""
+    if document["mode"] == "exact":
+        return []
+    return [("between", "what models that were not asked leave open, with these queries")]
 
 
 @twins("bisect")

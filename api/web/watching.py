@@ -16,7 +16,7 @@ from forensics.readings import StoppedError
 from forensics.rebuild import CaseModels
 from forensics.trigger import Trigger, load_trigger, trigger_names
 from forensics.watch import Alarm, Plan, Watch, load_state, save_state
-from roundlog.errors import LogGapError, QuestionError, RoundlogError
+from roundlog.errors import LogGapError, RoundlogError
 from roundlog.events import AlarmRaised
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Watching:
 
     Attributes:
         read: The first round that was not read yet, by run.
-        errors: Why a run is not watched now, by run.
+        errors: Why a run, or a trigger in it, is not watched now, by run.
     """
 
     def __init__(self, records: Records, told: Callable[[], None] | None = None) -> None:
@@ -73,17 +73,18 @@ class Watching:
             if self._seen.get(run) == now:
                 continue
             try:
-                self._advance(run, triggers)
+                said = self._advance(run, triggers)
             except StoppedError:
                 raise
             except RoundlogError as error:
-                # A run without a whole model, or a trigger that fits another network, is no reason
-                # not to watch the others; it is tried again when it grows.
-                if self.errors.get(run) != str(error):
-                    logger.warning("run %s is not watched: %s", run, error)
-                self.errors[run] = str(error)
-            else:
-                self.errors.pop(run, None)
+                # A run without a whole model is no reason not to watch the others; it is tried
+                # again when it grows.
+                said = str(error)
+            if said is not None and self.errors.get(run) != said:
+                logger.warning("run %s is not watched as it should be: %s", run, said)
+            self.errors = {
+                name: why for name, why in {**self.errors, run: said}.items() if why is not None
+            }
             self._seen[run] = now
 
     def _work(self) -> None:
@@ -100,9 +101,10 @@ class Watching:
         case = self._records.case
         return tuple(load_trigger(case.triggers / f"{name}.json") for name in trigger_names(case))
 
-    def _advance(self, run: str, triggers: tuple[Trigger, ...]) -> None:
+    def _advance(self, run: str, triggers: tuple[Trigger, ...]) -> str | None:
+        """Reads on; why no trigger is watched, where none is."""
         models = CaseModels(self._records.case, self._records.store, run)
-        watch = self._watch(run, models, triggers)
+        watch, without = self._watch(run, models, triggers)
         blocks = 0
         try:
             for alarms in watch.advance(models, stop=self._stop):
@@ -114,23 +116,27 @@ class Watching:
         finally:
             if blocks:
                 self._keep(watch, models)
+        return without
 
-    def _watch(self, run: str, models: CaseModels, triggers: tuple[Trigger, ...]) -> Watch:
+    def _watch(
+        self, run: str, models: CaseModels, triggers: tuple[Trigger, ...]
+    ) -> tuple[Watch, str | None]:
+        without = None
         try:
             prober = Prober(models.architecture) if triggers else None
             fresh = Watch(models, self._records.store, Plan(triggers), prober)
-        except QuestionError as error:
+        except RoundlogError as error:
             # Without honest data, or a network that is known, norms are watched all the same.
-            self.errors[run] = str(error)
+            without = str(error)
             fresh = Watch(models, self._records.store, Plan(), None)
         known = self._watches.get(run)
         if known is not None and known.identity == fresh.identity:
-            return known
+            return known, without
         kept = load_state(self._records.case, fresh.identity)
         if kept is not None and not fresh.resume(kept, models):
             logger.warning("run %s is watched from its beginning: its history is another", run)
         self._watches[run] = fresh
-        return fresh
+        return fresh, without
 
     def _keep(self, watch: Watch, models: CaseModels) -> None:
         try:
