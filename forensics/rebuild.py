@@ -31,6 +31,7 @@ from forensics.artefact import (
     transformation,
 )
 from forensics.maps import FileMaps
+from forensics.step_rows import StepRows
 from ingest.store import Store
 from roundlog.case import Case
 from roundlog.encoding import canonical_json
@@ -106,6 +107,7 @@ class CaseModels:
                 f"its rounds can be listed, but no model can be rebuilt"
             )
         digest, architecture, config, layout, texts = layouts[-1]
+        self._layout = str(digest)
         self.schema = TensorSchema.model_validate_json(layout)
         self.architecture: tuple[str, dict[str, object]] = (architecture, json.loads(config))
         self.texts: dict[str, list[str]] = (
@@ -202,6 +204,35 @@ class CaseModels:
                     block[index] = deployed.model
             yield np.asarray(ts, dtype=np.int64), block
 
+    def step_rows(self, first: int | None = None, last: int | None = None) -> list[StepRows]:
+        """Where the deltas of rounds `first` … `last` lie, segment by segment.
+
+        Args:
+            first: A round, not a model; by default the run's first one.
+            last: A round, itself included; by default the run's last one.
+
+        Returns:
+            One a segment, the one with the earliest round first. Rounds that are missing in the
+            record, or that stand in another layout than `schema`, are in none.
+
+        Raises:
+            RoundRangeError: The run has no such round.
+            QuestionError: `last` lies before `first`.
+        """
+        if first is None and last is None and self.first == self.last:
+            return []
+        first = self.first if first is None else first
+        last = self.last - 1 if last is None else last
+        for round_ in (first, last):
+            if not self.first <= round_ < self.last:
+                raise RoundRangeError(
+                    f"run {self.run!r} has {_rounds(self.first, self.last)}; there is no round "
+                    f"{round_}"
+                )
+        if last < first:
+            raise QuestionError(f"the interval of rounds {first}..{last} is empty")
+        return self._steps.rows(first, last, self._layout)
+
     def write(self, rebuilt: Rebuilt, path: Path) -> None:
         """Writes a model as a safetensors file; its metadata names run, round and digest."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -284,6 +315,7 @@ class _Steps:
 
     def __init__(self, case: Case, table: pl.DataFrame, run: str) -> None:
         self._run_folder = case.segments / run
+        self._places = table.select("round", "producer", "segment", "row", "schema_digest")
         self._rounds = table["round"].to_numpy()
         self._columns = [
             table[name].to_list()
@@ -328,6 +360,20 @@ class _Steps:
         start = row * delta_bytes
         return vec[start : start + delta_bytes], heads[patch_offset : patch_offset + patch_bytes]
 
+    def rows(self, first: int, last: int, layout: str) -> list[StepRows]:
+        """Rounds first … last of one layout, grouped by segment; the earliest group first."""
+        low, high = np.searchsorted(self._rounds, [first, last + 1])
+        places = self._places.slice(low, high - low).filter(pl.col("schema_digest") == layout)
+        groups = places.group_by("producer", "segment", maintain_order=True)
+        return [
+            StepRows(
+                Segment(self._run_folder / str(producer), int(str(segment))),
+                part["round"].to_numpy(),
+                part["row"].to_numpy(),
+            )
+            for (producer, segment), part in groups
+        ]
+
     def _index(self, round_: int) -> int:
         if self._contiguous and len(self._rounds):
             index = round_ - int(self._rounds[0])
@@ -341,6 +387,10 @@ class _Steps:
                 found=int(behind[0]) if behind.size else None,
             )
         return index
+
+
+def _rounds(first: int, end: int) -> str:
+    return f"rounds {first} to {end - 1}" if first < end else "no rounds"
 
 
 def _refuse_another(rebuilt: Rebuilt) -> None:
