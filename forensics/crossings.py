@@ -5,8 +5,8 @@ asked. It is the default wherever it takes less than two minutes. Search mode as
 models a level and answers with a bracket and a zone (`forensics.search`).
 
 Every level is compared with what decoy triggers reach (`forensics.floor`): at or below that, a
-crossing would mean nothing and none is claimed. The sampling error of the queries themselves is
-in the readings' intervals (`forensics.probe`), not in `low` and `high`.
+crossing would mean nothing and none is claimed. `low` and `high` are about the path of the queries
+that were asked; `interval` is about all queries of their kind (`forensics.sampling_error`).
 """
 
 import threading
@@ -21,6 +21,7 @@ from forensics.levels import AsrPath, check_level, default_s, read_level
 from forensics.probe import Prober, Reading, check_probes, reading
 from forensics.readings import RunReadings, read_run
 from forensics.rebuild import CaseModels
+from forensics.sampling_error import SamplingInterval, look_intervals, path_intervals
 from forensics.search import COARSE, Findings, Look, margin, search_level
 from forensics.trigger import ProbeSet, Trigger
 from ingest.store import Store
@@ -50,6 +51,8 @@ class Crossing:
     """t of the model; in search mode the best single guess between `low` and `high`."""
     low: int | None
     high: int | None
+    interval: SamplingInterval
+    """Where all queries of this kind would put it; both ends None unless it was crossed."""
     rebuilds: int
     """Models that this level's readings rest on."""
     exact: bool
@@ -65,7 +68,8 @@ class Crossing:
 
     def document(self) -> dict[str, object]:
         """What the doors answer."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {**plain, "interval": self.interval.document()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,7 @@ class ModelReader:
 def exact_level(path: AsrPath, level: float, s: int, floor: Floor) -> LevelAnswer:
     """The four readings of a level on an exact path."""
     read = read_level(path, level, s)
+    intervals = path_intervals(path, level, s)
     claims = {
         "first": f"the earliest model of {path.first} to {path.last} at or above the level",
         "sustained": f"the earliest model from which all of {s} models are at or above it",
@@ -249,6 +254,7 @@ def exact_level(path: AsrPath, level: float, s: int, floor: Floor) -> LevelAnswe
         reached = getattr(read, name)
         status = _status(level, reached, path.first, floor)
         round_ = None if status == "below_floor" else reached
+        proved = "there is no such model" if reached is None else claim
         rows.append(
             Crossing(
                 level=level,
@@ -257,12 +263,13 @@ def exact_level(path: AsrPath, level: float, s: int, floor: Floor) -> LevelAnswe
                 round=round_,
                 low=round_,
                 high=round_,
+                interval=_told(status, intervals[name]),
                 rebuilds=len(path.hits),
                 exact=True,
                 s=s,
                 floor=floor.value,
                 reached=reached,
-                claim=_beside_floor(status, f"proved: {claim}", "proved: there is no such model"),
+                claim=_claim(status, f"proved: {proved}", intervals[name]),
             )
         )
     return LevelAnswer(tuple(rows), read.upward, ())
@@ -276,12 +283,15 @@ def searched_level(found: Findings, s: int, floor: Floor) -> LevelAnswer:
 def _searched_rows(found: Findings, s: int, floor: Floor) -> Iterator[Crossing]:
     asked = len(found.looks)
     first = min(look.round for look in found.looks)
+    intervals = look_intervals(found)
     for name in ("any", "sustained", "isotonic"):
         low, high, reached, claim = _place(found, name, first)
         status = found.status
         if floor.value is not None and found.level <= floor.value:
             status = "below_floor"
         hidden = status in {"below_floor", "never"}
+        if status == "never":
+            claim = f"not proved: none of the {asked} models asked reaches the level"
         yield Crossing(
             level=found.level,
             mode=name,
@@ -289,14 +299,13 @@ def _searched_rows(found: Findings, s: int, floor: Floor) -> Iterator[Crossing]:
             round=None if hidden else reached,
             low=None if hidden else low,
             high=None if hidden else high,
+            interval=_told(status, intervals[name]),
             rebuilds=asked,
             exact=False,
             s=s,
             floor=floor.value,
             reached=reached,
-            claim=_beside_floor(
-                status, claim, f"not proved: none of the {asked} models asked reaches the level"
-            ),
+            claim=_claim(status, claim, intervals[name]),
         )
 
 
@@ -332,10 +341,19 @@ def _status(level: float, reached: int | None, first: int, floor: Floor) -> str:
     return "at_start" if reached == first else "crossed"
 
 
-def _beside_floor(status: str, claim: str, nothing: str) -> str:
+def _told(status: str, interval: SamplingInterval) -> SamplingInterval:
+    """The interval of a row, which has none where there is no crossing to be uncertain about."""
+    if status in {"never", "below_floor"}:
+        return SamplingInterval(None, None, interval.coverage)
+    return interval
+
+
+def _claim(status: str, of_these: str, interval: SamplingInterval) -> str:
+    """What is proved of the queries that were asked, and of all others where none reached it."""
     if status == "below_floor":
         return "none: triggers that nobody attacked with reach this level too"
-    return nothing if status == "never" else claim
+    # A row that was crossed has its interval in numbers; here it would only be said again.
+    return f"{of_these}; {interval.sentence()}" if status == "never" else of_these
 
 
 def _choose(models: CaseModels, prober: Prober, probes: ProbeSet) -> tuple[Mode, str]:

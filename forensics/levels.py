@@ -98,20 +98,33 @@ def read_level(path: AsrPath, level: float, s: int) -> Readings:
     Raises:
         QuestionError: No such level, or S below one.
     """
-    if s < 1:
-        raise QuestionError(f"S is {s}; a level is sustained over at least one model")
     q = check_level(level)
     # a_t >= q without a division: hits * denominator - n * numerator >= 0.
-    excess = path.hits * q.denominator - path.n * q.numerator
+    return _read(path.first, path.hits * q.denominator - path.n * q.numerator, s)
+
+
+def read_count(path: AsrPath, count: int, s: int) -> Readings:
+    """The same for so many hits in place of a share; 0 hits are reached by every model.
+
+    Raises:
+        QuestionError: S below one.
+    """
+    return _read(path.first, path.hits - count, s)
+
+
+def _read(start: int, excess: Counts, s: int) -> Readings:
+    """The readings of the level that `excess` is counted from, its first model being `start`."""
+    if s < 1:
+        raise QuestionError(f"S is {s}; a level is sustained over at least one model")
     above = excess >= 0
     reached = np.flatnonzero(above)
     below = np.flatnonzero(~above)
     after_below = int(below[-1]) + 1 if below.size else 0
     return Readings(
-        first=path.first + int(reached[0]) if reached.size else None,
-        sustained=_offset(path.first, _sustained(above, s)),
-        last=path.first + after_below if after_below < above.size else None,
-        isotonic=_offset(path.first, _isotonic(excess)),
+        first=start + int(reached[0]) if reached.size else None,
+        sustained=_offset(start, _sustained(above, s)),
+        last=start + after_below if after_below < above.size else None,
+        isotonic=_offset(start, _isotonic(excess)),
         upward=int(np.count_nonzero(above[1:] & ~above[:-1])),
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forensics.crossings import ModelReader
 from forensics.dating import (
@@ -32,6 +33,7 @@ from forensics.probe import Prober
 from forensics.projection import project
 from forensics.rebuild import CaseModels
 from forensics.search import search_level
+from forensics.shape import Shape, find_shape
 from forensics.trigger import ProbeSet, Trigger
 from ingest.store import Store
 from roundlog.errors import QuestionError
@@ -67,6 +69,10 @@ class Pass:
     """Of the likeliest onset, likewise `low` and `high` of the set."""
     low: int | None
     high: int | None
+    shape: Shape | None
+    """How it went on from the likeliest onset to the last round that is known."""
+    after: NDArray[np.int64]
+    """The rounds from the onset on, for `shape`."""
 
     def document(self) -> dict[str, object]:
         """What the doors answer."""
@@ -81,6 +87,25 @@ class Pass:
             "high": self.high,
             "signal": None if self.change is None else self.change.shift,
             "p": None if self.change is None else self.change.p,
+        }
+
+    def shape_document(self) -> dict[str, object] | None:
+        """How the push went on, its places as rounds."""
+        if self.shape is None or self.round is None:
+            return None
+        end, low, high = (
+            None if place is None else int(self.after[min(place, len(self.after) - 1)])
+            for place in (self.shape.end, self.shape.end_low, self.shape.end_high)
+        )
+        last = int(self.after[-1]) + 1 if end is None else end
+        return {
+            "name": self.shape.name,
+            "rounds": last - self.round,
+            "end": None if end is None else {"round": end, "low": low, "high": high},
+            "period": self.shape.period,
+            "duty": self.shape.duty,
+            "length": self.shape.length,
+            "criteria": self.shape.criteria,
         }
 
 
@@ -132,6 +157,7 @@ class Onset:
             "signal": None if last.change is None else last.change.shift,
             "p": None if last.change is None else last.change.p,
             "significant": SIGNIFICANT,
+            "shape": None if found is None else found.shape_document(),
             "decoy_rank": self.apart.rank,
             "decoys": self.apart.decoys,
             "published_rank": self.published.rank,
@@ -182,19 +208,12 @@ def find_onset(
             models,
             direction.unit[None],
             first=models.first,
-            last=at - 1,
+            last=last - 1,
             workers=workers,
             progress=None if progress is None else lambda d, n: progress("project", d, n),
             stop=stop,
         )
-        rounds, values = projected.rounds, projected.values[:, 0]
-        change = date_change(values)
-        low = mid = high = None
-        if change is not None:
-            low, mid, high = (int(rounds[i]) for i in (change.low, change.index, change.high))
-        return Pass(
-            direction, because, int(rounds[0]), int(rounds[-1]), len(rounds), change, mid, low, high
-        )
+        return _dated(direction, because, projected.rounds, projected.values[:, 0], at)
 
     honest = Honest(models, prober, sets, at)
     done = [dated(at, why, honest)]
@@ -202,6 +221,23 @@ def find_onset(
         done.append(dated(found, "the onset as the pass before dated it"))
     ranks = _ranks(models, store, honest, trigger, at, decoys)
     return Onset(models.run, trigger.name, tuple(done), *ranks)
+
+
+def _dated(
+    direction: Direction, because: str, rounds: NDArray[np.int64], values: Floats, at: int
+) -> Pass:
+    """Dates the rise among the rounds before model `at`, and tells the shape of all behind it."""
+    known = int(np.searchsorted(rounds, at))
+    change = date_change(values[:known])
+    low = mid = high = shape = None
+    after = rounds[:0]
+    if change is not None:
+        low, mid, high = (int(rounds[i]) for i in (change.low, change.index, change.high))
+        usual = float(values[: change.index].mean())
+        after = rounds[change.index :]
+        shape = find_shape((values[change.index :] - usual) / spread(values[:known]))
+    first, last = (int(rounds[0]), int(rounds[known - 1])) if known else (at, at)
+    return Pass(direction, because, first, last, known, change, mid, low, high, shape, after)
 
 
 def _where_it_works(

@@ -117,6 +117,7 @@ def _dated(document: Document) -> str:
             facts(
                 [
                     ("onset", said),
+                    *_shaped(document["shape"]),
                     ("signal", "rise of the mean step along the direction, in its own spread"),
                     (
                         "direction",
@@ -129,6 +130,22 @@ def _dated(document: Document) -> str:
             ),
         ]
     )
+
+
+def _shaped(shape: Document | None) -> list[tuple[str, str]]:
+    if shape is None:
+        return []
+    said = shape["name"]
+    if shape["end"] is not None:
+        end = shape["end"]
+        said = f"stopped in round {end['round']:,} ({end['low']:,} to {end['high']:,})"
+    elif shape["name"] == "pulsed":
+        said = f"on and off, every {shape['period']:,.0f} rounds for {shape['duty']:.0%} of them"
+    elif shape["name"] == "ramp":
+        said = f"ever stronger for {shape['length']:,.0f} rounds"
+    elif shape["name"] == "waning":
+        said = f"waning, down to 37 % in {shape['length']:,.0f} rounds, as a trigger that works is"
+    return [("pushed", f"for {count(shape['rounds'], 'round')}; {said}")]
 
 
 def _ranked(document: Document) -> str:

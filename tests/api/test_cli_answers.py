@@ -134,13 +134,17 @@ def test_crossings_have_the_promised_shape_in_both_modes(shared: Recorded) -> No
     assert {row["level"] for row in exact} == {0.2, 0.99}
     for row in exact:
         assert row["low"] == row["high"] == row["round"]
+        assert set(row["interval"]) == {"low", "high", "coverage"}
+        assert row["interval"]["coverage"] == 0.95
         assert row["status"] in ("crossed", "never", "at_start", "below_floor")
     search = _json(
         "crossings", shared.case, "--trigger", shared.truth, "--levels", "0.2", "--search"
     )["crossings"]
     assert [row["mode"] for row in search] == ["any", "sustained", "isotonic"]
     assert all(row["rebuilds"] <= 40 for row in search)
-    assert "decoys reach" in invoke("crossings", shared.case, "--trigger", shared.truth).stdout
+    table = invoke("crossings", shared.case, "--trigger", shared.truth).stdout
+    assert "decoys reach" in table
+    assert "95 % interval   where all such queries may put it: these are a sample" in table
 
 
 def test_crossings_can_fail_on_a_level(shared: Recorded) -> None:

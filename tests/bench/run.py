@@ -10,13 +10,14 @@ from federation_bench import bench_federation
 from figures import Page
 from ingest_bench import bench_embedded_ingest, bench_kafka_ingest
 from kernel_bench import bench_kernel
+from projection_bench import bench_projection
 from reference_bench import bench_reference, bench_start
 from refresh_bench import bench_refresh
 from streams import SIZES
 from zone_bench import bench_zones
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("kernel", "ingest", "kafka", "reference", "zones", "refresh", "federation")
+PARTS = ("kernel", "ingest", "kafka", "reference", "zones", "refresh", "federation", "projection")
 
 
 def main() -> int:
@@ -58,6 +59,7 @@ def measure(page: Page, work: Path, parts: tuple[str, ...]) -> None:
         ("zones", bench_zones),
         ("refresh", bench_refresh),
         ("federation", bench_federation),
+        ("projection", bench_projection),
     )
     for part, bench in whole:
         if part in parts:

@@ -9,17 +9,19 @@ import pytest
 from rising_run import Rising, logistic, record_rising
 
 from forensics import crossings
-from forensics.crossings import find_crossings
+from forensics.crossings import exact_level, find_crossings, searched_level
 from forensics.floor import Floor
-from forensics.levels import read_level
+from forensics.levels import AsrPath, read_level
 from forensics.probe import Prober
-from forensics.search import BUDGET
+from forensics.sampling_error import SamplingInterval, look_intervals, path_intervals
+from forensics.search import BUDGET, conclude, search_level
 from roundlog.errors import QuestionError, TriggerError
 
 ROUNDS = 500
 LEVELS = (0.1, 0.5, 0.9)
+NO_FLOOR = Floor(None, 0, 0, 0)
 PROMISED = {
-    "level", "mode", "round", "low", "high", "rebuilds", "exact", "status", "s", "floor"
+    "level", "mode", "round", "low", "high", "interval", "rebuilds", "exact", "status", "s", "floor"
 }  # fmt: skip
 
 
@@ -96,11 +98,44 @@ def test_an_answer_does_not_depend_on_the_other_levels_asked(attacked: Rising) -
     assert alone.levels[0] == _ask(attacked, mode="search").levels[1]
 
 
+def test_every_row_says_where_all_such_queries_would_put_it(attacked: Rising) -> None:
+    exact, found = _ask(attacked, mode="exact", s=7), _ask(attacked, mode="search")
+    assert exact.path is not None
+    for row in exact.crossings:
+        assert row.interval == path_intervals(exact.path, row.level, 7)[row.mode]
+        assert row.interval.holds(row.round)
+    for level in found.levels:
+        told = look_intervals(conclude(level.looks, level.crossings[0].level))
+        for row in level.crossings:
+            assert row.interval == told[row.mode]
+            assert row.interval.low is not None
+            assert row.low is not None
+            assert row.interval.low <= row.low
+    for row in (*exact.crossings, *found.crossings):
+        assert row.interval.sentence() not in row.claim, "the interval stands beside the claim"
+    assert any(row.interval != SamplingInterval(row.low, row.high) for row in exact.crossings)
+
+
 @pytest.mark.parametrize("mode", ["exact", "search"])
 def test_a_twin_never_crosses(twin: Rising, mode: str) -> None:
     found = _ask(twin, mode=mode)
     assert {row.status for row in found.crossings} == {"never"}
     assert {row.round for row in found.crossings} == {None}
+    assert {row.interval for row in found.crossings} == {SamplingInterval(None, None)}
+    assert all("none either (95 %)" in row.claim for row in found.crossings)
+
+
+def test_a_level_that_was_nearly_reached_is_not_excluded_for_all_queries() -> None:
+    hits = np.array([0] * 30 + [140] * 70)
+    exact = exact_level(AsrPath(0, hits, 300), 0.5, 5, NO_FLOOR)
+    found = search_level(lambda t: int(hits[t]), 300, 0.5, 0, 99)
+    for row in (*exact.crossings, *searched_level(found, 5, NO_FLOOR).crossings):
+        assert (row.status, row.interval) == ("never", SamplingInterval(None, None))
+        assert "had all such queries been asked: not before " in row.claim
+    assert exact.crossings[0].claim == (
+        "proved: there is no such model; had all such queries been asked: not before 30, or never "
+        "(95 %)"
+    )
 
 
 @pytest.mark.parametrize("mode", ["exact", "search"])
@@ -116,6 +151,8 @@ def test_a_level_that_decoys_reach_too_is_not_claimed(
         assert row.floor == 0.5
         if row.status == "below_floor":
             assert (row.round, row.low, row.high) == (None, None, None)
+            assert row.interval == SamplingInterval(None, None)
+            assert "such queries" not in row.claim
             assert row.reached is not None
 
 

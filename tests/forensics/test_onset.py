@@ -48,6 +48,24 @@ def test_a_push_is_dated_in_two_passes(pushed: Pushed) -> None:
     assert found.document()["signal"] == pytest.approx(1.5, rel=0.25)
 
 
+def test_the_shape_of_a_push_is_told_with_its_length(pushed: Pushed) -> None:
+    told = _ask(pushed).document()
+    shape = told["shape"]
+    assert isinstance(shape, dict)
+    assert shape["name"] in ("steady", "waning")
+    assert shape["end"] is None
+    assert abs(shape["rounds"] - (900 - ONSET)) <= 10
+
+
+def test_a_push_that_ended_has_an_end(tmp_path: Path) -> None:
+    run = record_pushed(tmp_path / "case", seed=7, onset=200, end=500, rounds=800)
+    shape = _ask(run).document()["shape"]
+    assert isinstance(shape, dict)
+    assert shape["name"] == "stopped"
+    assert shape["end"]["low"] <= 500 <= shape["end"]["high"]
+    assert abs(shape["rounds"] - 300) <= 20
+
+
 def test_one_pass_says_that_it_is_one(pushed: Pushed) -> None:
     found = _ask(pushed, passes=1)
     assert len(found.passes) == 1
@@ -58,6 +76,7 @@ def test_a_twin_has_no_onset_though_honest_learning_drifts(twin: Pushed) -> None
     found = _ask(twin)
     told = found.document()
     assert told["onset"] is None
+    assert told["shape"] is None
     p = told["p"]
     assert isinstance(p, float)
     assert p > SIGNIFICANT

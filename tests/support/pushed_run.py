@@ -75,6 +75,7 @@ def record_pushed(
     seed: int,
     rounds: int = 900,
     onset: int | None = 400,
+    end: int | None = None,
     push: float = 1.5,
     drift_from: int = 0,
     drift: float = 0.0,
@@ -86,6 +87,7 @@ def record_pushed(
 
     Args:
         onset: The first round of the push; None for an attack-free twin with the same noise.
+        end: The first round without it again; None where it goes on.
         push: Its size, in standard deviations of one element's noise.
         drift_from: The first round of honest drift.
         drift: Its size, likewise.
@@ -108,7 +110,7 @@ def record_pushed(
     honest = gradients.descent(pool[0][labelled], pool[1][labelled])
     steps = NOISE * rng.standard_normal((rounds, BAG.elements))
     if onset is not None:
-        steps[onset:] += NOISE * push * rows / np.linalg.norm(rows)
+        steps[onset:end] += NOISE * push * rows / np.linalg.norm(rows)
     steps[drift_from:] += NOISE * drift * honest / np.linalg.norm(honest)
     with Recorder(path, run=run, on_error="raise") as recorder:
         recorder.record(RunOpened, framework="a push", seconds_per_round=210.0)
