@@ -34,6 +34,7 @@ from forensics.projection import project
 from forensics.rebuild import CaseModels
 from forensics.search import search_level
 from forensics.shape import Shape, find_shape
+from forensics.timeline import Entry
 from forensics.trigger import ProbeSet, Trigger
 from ingest.store import Store
 from roundlog.errors import QuestionError
@@ -298,3 +299,15 @@ def rises(steps: Array, honest: Honest, wanted: Sequence[ProbeSet]) -> Floats:
     for number, values in enumerate(series.T):
         found[number] = difference_profile(values / spread(values)).max()
     return found
+
+
+def onset_entries(found: Onset) -> list[Entry]:
+    """The onset as an entry of a timeline, where there is one."""
+    last = found.found
+    if last is None or last.round is None:
+        return []
+    title = (
+        f"pushed toward {found.trigger} from here on, or from another of rounds {last.low:,} to "
+        f"{last.high:,} ({COVERAGE:.0%})"
+    )
+    return [Entry(last.round, "onset", title)]

@@ -6,7 +6,8 @@ Without a trigger nothing here rebuilds a model; torch is imported where one is 
 from api.documents import Document
 from api.parameters import CrossingsParams, TimelineParams
 from api.records import Progress, Records
-from forensics.timeline import crossing_entries, lay_out
+from forensics.timeline import Entry, crossing_entries, lay_out
+from roundlog.errors import QuestionError
 
 
 def timeline(records: Records, params: TimelineParams, progress: Progress) -> Document:
@@ -17,6 +18,7 @@ def timeline(records: Records, params: TimelineParams, progress: Progress) -> Do
     # Probing imports torch, and scipy for the intervals.
     from api.answers.triggers import measure_crossings, trigger_meant
     from forensics.blast import measure_blast
+    from forensics.onset import find_onset, onset_entries
     from forensics.probe import Prober
     from forensics.rebuild import CaseModels
 
@@ -24,20 +26,32 @@ def timeline(records: Records, params: TimelineParams, progress: Progress) -> Do
     asked = CrossingsParams(**{**params.model_dump(), "run": run})
     crossings = measure_crossings(records, asked, progress)
     models = CaseModels(records.case, records.store, run, params.artefact)
+    prober = Prober(models.architecture, params.model)
     blast = measure_blast(
         models,
         records.store,
-        Prober(models.architecture, params.model),
+        prober,
         trigger,
         params.levels,
         crossings.floor,
     )
-    beside = (*crossing_entries(crossings.document()), *blast.entries())
+    beside = [*crossing_entries(crossings.document()), *blast.entries()]
+    try:
+        # Steps are recorded of the master weights, whatever form of them devices run.
+        master = CaseModels(records.case, records.store, run)
+        dated = find_onset(master, records.store, prober, trigger, decoys=0, progress=progress)
+        onset = dated.document()["onset"]
+        beside += onset_entries(dated)
+    except QuestionError as error:
+        # Without published honest data nothing can be dated; the rest stands.
+        onset = None
+        beside.append(Entry(models.first, "note", f"no onset can be told: {error}"))
     return {
         "run": run,
         "trigger": trigger.name,
         "artefact": models.artefact,
-        "entries": [one.document() for one in lay_out(records.store, run, beside)],
+        "entries": [one.document() for one in lay_out(records.store, run, tuple(beside))],
+        "onset": onset,
         "releases": blast.releases(),
         "blast_radius": blast.document(),
     }

@@ -132,6 +132,16 @@ def test_a_part_is_replayed(pushed: Recorded) -> None:
     assert beyond.exit_code != 0
 
 
+def test_a_timeline_with_a_trigger_shows_the_onset(pushed: Recorded, twin: Recorded) -> None:
+    found = _ask(pushed, "timeline")
+    entries = [one for one in found["entries"] if one["kind"] == "onset"]
+    assert [one["round"] for one in entries] == [found["onset"]["round"]]
+    assert f"{found['onset']['low']:,} to {found['onset']['high']:,}" in entries[0]["title"]
+    without = _ask(twin, "timeline")
+    assert without["onset"] is None
+    assert "onset" not in {one["kind"] for one in without["entries"]}
+
+
 def test_http_and_python_answer_alike(served: Served, pushed: Recorded) -> None:
     document = json.loads(pushed.truth.read_text())
     assert served.http.post("/api/v1/triggers", json=document).status_code < 300
