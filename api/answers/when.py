@@ -14,6 +14,7 @@ from forensics.reemission import Reemission
 from forensics.replay import Pace, consequences, replay_run
 from forensics.trigger import Trigger, load_trigger, trigger_names
 from forensics.watch import Plan, Watch, known_triggers
+from forensics.watch.plan import DETECTORS
 from roundlog.log.address import KafkaAddress, connector
 
 
@@ -97,9 +98,9 @@ def _watch(
     prober = Prober(models.architecture, params.model) if triggers else None
     plan = Plan(
         triggers,
+        detectors=DETECTORS if params.detectors is None else params.detectors,
         alarms=params.budget,
         rounds=params.horizon,
-        **({} if params.detectors is None else {"detectors": params.detectors}),
     )
     return Watch(models, records.store, plan, prober), prober, given
 

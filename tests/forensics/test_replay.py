@@ -26,7 +26,8 @@ ONSET, ROUNDS = 300, 500
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory: pytest.TempPathFactory) -> Pushed:
-    return record_pushed(tmp_path_factory.mktemp("replay") / "case", seed=8, rounds=ROUNDS, onset=ONSET)
+    path = tmp_path_factory.mktemp("replay") / "case"
+    return record_pushed(path, seed=8, rounds=ROUNDS, onset=ONSET)
 
 
 class Kept:
@@ -44,10 +45,12 @@ class Kept:
     def close(self) -> None: ...
 
 
-def _replayed(run: Pushed, pace: Pace, **options: int) -> tuple[list[Moment], list[Alarm]]:
+def _replayed(
+    run: Pushed, pace: Pace, first: int | None = None, last: int | None = None
+) -> tuple[list[Moment], list[Alarm]]:
     with run.open() as (store, models):
         watch = Watch(models, store, Plan((run.trigger,)), Prober(models.architecture))
-        return list(replay_run(models, watch, pace, **options)), watch.alarms
+        return list(replay_run(models, watch, pace, first=first, last=last)), watch.alarms
 
 
 def _live(run: Pushed) -> list[Alarm]:
@@ -109,7 +112,7 @@ def test_a_stop_is_heard_while_waiting(pushed: Pushed) -> None:
     with pushed.open() as (store, models):
         watch = Watch(models, store, Plan(), None)
         begun = time.monotonic()
-        with pytest.raises(StoppedError, match="stopped (after|before) round 0"):
+        with pytest.raises(StoppedError, match=r"stopped (after|before) round 0"):
             list(replay_run(models, watch, Pace(1.0, 210.0), stop=stop))
     assert time.monotonic() - begun < 60
 
