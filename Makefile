@@ -49,6 +49,19 @@ format: setup ## mend style and format
 bench: setup ## the measurements; writes docs/reference/benchmarks.md
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/run.py $(BENCH_ARGS)
 
+# Twins are counted on from the first of SEEDS=A..B.
+FIRST = $(firstword $(subst ., ,$(SEEDS)))
+twins = --twin-seeds $(FIRST)..$(shell expr $(FIRST) + $(1) - 1)
+EVALUATION := docs/explanation/how-well-it-dates
+
+.PHONY: evaluate
+evaluate: setup ## fresh seeds against what we claim of *when*: SEEDS=101..120; hours, goes on when stopped
+	@[[ "$(SEEDS)" =~ ^[0-9]+\.\.[0-9]+$$ ]] || { echo "say which seeds: make evaluate SEEDS=101..120"; exit 2; }
+	$(BIN)/roundlog evaluate quickstart --seeds $(SEEDS) $(call twins,50) --out $(EVALUATION)/quickstart $(EVALUATE_ARGS)
+	$(BIN)/roundlog evaluate digits --seeds $(SEEDS) $(call twins,10) --out $(EVALUATION)/digits $(EVALUATE_ARGS)
+	$(BIN)/roundlog evaluate mobileai7 --seeds $(SEEDS) $(call twins,10) --out $(EVALUATION)/mobileai7 \
+		--page $(EVALUATION).md $(EVALUATE_ARGS)
+
 .PHONY: docs
 docs: setup ## the outputs and the picture in our pages, made again by their commands
 	$(BIN)/python tests/docs/render.py

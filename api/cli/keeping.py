@@ -127,6 +127,15 @@ def _ingested(document: Document) -> str:
     is_flag=True,
     help="Also replay runs under other settings (POST /api/v1/whatif), which takes their truth.",
 )
+@click.option("--no-watch", is_flag=True, help="Raise no alarms; `roundlog watch` still answers.")
+@click.option("--webhook", multiple=True, metavar="URL", help="POST every alarm there, signed.")
+@click.option("--webhook-unsigned", is_flag=True, help="Do without ROUNDLOG_WEBHOOK_SECRET.")
+@click.option("--mail-to", multiple=True, metavar="ADDRESS", help="Mail every alarm there.")
+@click.option("--mail-from", metavar="ADDRESS", help="Who mails it.")
+@click.option("--smtp", metavar="URL", help="By way of smtp://USER@HOST:PORT, or smtps://.")
+@click.option(
+    "--reached-at", metavar="URL", help="Where people reach this server, for links in alarms."
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="The address as a JSON document, in one line."
 )
@@ -139,6 +148,13 @@ def serve(
     allow_host: tuple[str, ...],
     new: bool,
     lab: bool,
+    no_watch: bool,
+    webhook: tuple[str, ...],
+    webhook_unsigned: bool,
+    mail_to: tuple[str, ...],
+    mail_from: str | None,
+    smtp: str | None,
+    reached_at: str | None,
     as_json: bool,
 ) -> None:
     """Own a case: ingest continuously and answer over HTTP, until SIGTERM or Ctrl-C.
@@ -149,6 +165,9 @@ def serve(
     With --lab it also simulates: whoever hands in a run's truth gets its replay under other
     settings, one at a time. Such a request spends this machine's CPU and names the attack, so a
     server for investigators is started without it.
+
+    Alarms go to every --webhook and --mail-to, each once. Secrets are read from the environment:
+    ROUNDLOG_WEBHOOK_SECRET (whsec_ and base64), ROUNDLOG_SMTP_PASSWORD.
 
     \b
     Example:
@@ -161,6 +180,7 @@ def serve(
     """
     import logging
 
+    from api.outbox.options import channels_of
     from api.web.security import Guard, allowed_names
     from api.web.serve import serve_case
     from roundlog.case import Case
@@ -177,8 +197,28 @@ def serve(
 
     guard = Guard(host=host, token=token, names=allowed_names(allow_host))
     guard.check_bind()
+    channels = channels_of(
+        os.environ,
+        webhooks=webhook,
+        unsigned=webhook_unsigned,
+        mail_to=mail_to,
+        mail_from=mail_from,
+        smtp=smtp,
+    )
+    for channel in channels:
+        click.echo(f"alarms go to {channel.name}: {channel.shown}", err=True)
     opened = Case.create(case) if source or new else Case(case)
-    if not serve_case(opened, guard, port=port, source=source, lab=lab, ready=ready):
+    if not serve_case(
+        opened,
+        guard,
+        port=port,
+        source=source,
+        lab=lab,
+        watch=not no_watch,
+        channels=channels,
+        reached_at=reached_at,
+        ready=ready,
+    ):
         # A thread still waits for a broker or finishes a job, with the database in its hands. It
         # cannot be ended, and tearing the interpreter down around it only makes noise.
         sys.stdout.flush()

@@ -1,12 +1,14 @@
 """Has this point been measured before, by this very code? One file a finished point.
 
-A point is known by the digest of the code, the digest of the resolved scenario, the seed, and the
-rounds after which it was stopped. So a sweep that was killed goes on where it was, and any change
-of code begins anew; files of other code stay beside it until somebody deletes them.
+A point is known by what measured it and the digest of that code, the digest of the resolved
+scenario, the seed, and the rounds after which it was stopped. So a campaign that was killed goes
+on where it was, and any change of code begins anew; files of other code stay beside it until
+somebody deletes them.
 """
 
 import json
 import os
+from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -17,13 +19,18 @@ from typing import Any
 from api.documents import Document, encode
 from roundlog.log.files import write_durably
 
-SCHEMA = "roundlog.sweep-point/1"
+SCHEMA = "roundlog.sweep-point/2"
+
+POINT = "api.lab.point:measure_point"
+"""What measures a point where nobody says otherwise: its score."""
 
 ROOMS = ("roundlog", "simulator", "ingest", "forensics")
 """Packages whose sources decide what a point ends with."""
 
-ALSO = ("api.lab.point",)
-"""Modules beside them that do."""
+JUDGES = frozenset(
+    f"forensics/evaluation/{name}.py" for name in ("when_bars", "when_replicates", "when_summary")
+)
+"""Sources among them that look at finished points only: a better summary needs no run again."""
 
 LIBRARIES = ("numpy", "torch")
 
@@ -31,34 +38,47 @@ SUFFIXES = frozenset({".py", ".sql"})
 """Not the scenarios' TOML: a point is known by what its scenario was resolved to."""
 
 
-@cache
-def code_digest() -> str:
+def code_digest(measure: str = POINT) -> str:
     """SHA-256 over names and bytes of the sources that decide a result, and two versions.
 
     Taken once a process: what was imported stays as it was, whatever happens to the files.
+
+    Args:
+        measure: `module:function` of what measures; the module's source is one of them.
     """
-    found = sha256()
-    for name, path in _sources():
-        data = path.read_bytes()
-        found.update(f"{name}\0{len(data)}\0".encode())
-        found.update(data)
-    for library in LIBRARIES:
-        found.update(f"{library}=={version(library)}\0".encode())
-    return found.hexdigest()
+    module = measure.partition(":")[0]
+    decide = [(name, found) for name, found in _rooms() if name not in JUDGES]
+    libraries = [(library, version(library)) for library in LIBRARIES]
+    return _digest_of([*decide, (module, _module(module)), *libraries])
 
 
-def _sources() -> list[tuple[str, Path]]:
-    listed: list[tuple[str, Path]] = []
+def judge_digest() -> str:
+    """SHA-256 over the sources that look at finished points only."""
+    return _digest_of([(name, found) for name, found in _rooms() if name in JUDGES])
+
+
+def _digest_of(parts: Iterable[tuple[str, str]]) -> str:
+    return sha256("".join(f"{name}\0{found}\0" for name, found in parts).encode()).hexdigest()
+
+
+@cache
+def _rooms() -> tuple[tuple[str, str], ...]:
+    """Name and SHA-256 of every source of the rooms, in the order of their names."""
+    listed: list[tuple[str, str]] = []
     for room in ROOMS:
         root = Path(str(import_module(room).__file__)).parent
         listed += [
-            (f"{room}/{path.relative_to(root).as_posix()}", path)
+            (f"{room}/{path.relative_to(root).as_posix()}", sha256(path.read_bytes()).hexdigest())
             for path in root.rglob("*")
             if path.suffix in SUFFIXES
         ]
-    for module in ALSO:
-        listed.append((module, Path(str(import_module(module).__file__))))
-    return sorted(listed)
+    return tuple(sorted(listed))
+
+
+@cache
+def _module(name: str) -> str:
+    """SHA-256 of the source of one module beside them."""
+    return sha256(Path(str(import_module(name).__file__)).read_bytes()).hexdigest()
 
 
 def default_folder() -> Path:
@@ -73,10 +93,11 @@ class PointCache:
     Args:
         folder: Shared by all codes; made when the first point is kept.
         code: Digest of the code.
+        measure: What measured them, as `module:function`.
     """
 
-    def __init__(self, folder: Path, code: str) -> None:
-        self._folder, self._code = folder / code[:16], code
+    def __init__(self, folder: Path, code: str, measure: str = POINT) -> None:
+        self._folder, self._code, self._measure = folder / code[:16], code, measure
 
     def get(self, scenario: str, seed: int, rounds: int | None) -> Document | None:
         """What that point ended with; None where it is not known.
@@ -105,6 +126,7 @@ class PointCache:
         return {
             "schema": SCHEMA,
             "code": self._code,
+            "measure": self._measure,
             "scenario": scenario,
             "seed": seed,
             "rounds": rounds,
@@ -112,4 +134,5 @@ class PointCache:
 
     def _file(self, scenario: str, seed: int, rounds: int | None) -> Path:
         early = "" if rounds is None else f"-first{rounds}"
-        return self._folder / f"{scenario[:24]}-seed{seed}{early}.json"
+        function = self._measure.partition(":")[2]
+        return self._folder / f"{function}-{scenario[:24]}-seed{seed}{early}.json"

@@ -1,27 +1,23 @@
 """How does the outcome depend on a setting? Many seeds of many scenarios, each scored the same.
 
-Finished points are kept by `api.lab.cache`, so a sweep may be killed at any moment and goes on
+Finished points are kept (`api.lab.campaign`), so a sweep may be killed at any moment and goes on
 when it is asked for again; points that another sweep has in common with it are not run twice.
 The table depends on the points and the code alone: not on the workers, nor on what was kept.
 """
 
-import contextlib
-import os
 import re
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from api.documents import Document
-from api.lab.cache import PointCache, code_digest, default_folder
+from api.lab.cache import POINT, code_digest
+from api.lab.campaign import Order, carry_out
 from api.lab.figure import draw_sweep
 from api.lab.plan import Point, Variation, plan
-from api.lab.workers import Task, Workers
 from api.parameters import ParameterError
 from api.records import Progress, silent
 from forensics.evaluation.scoring import LEVELS, crossing_key
@@ -38,9 +34,6 @@ TABLE_COLUMNS = (
     "run", "probe_digest", "accuracy_set", "simulate_cpu_seconds", "cpu_seconds",
 )  # fmt: skip
 """Of a score, what a flat table holds."""
-
-SIMULATED_SHARE = 0.9
-"""Of a point's time, roughly; the rest is ingesting and scoring. For the progress line only."""
 
 RowSink = Callable[[Document], None]
 
@@ -71,46 +64,6 @@ class Sweep:
     keep: Path | None = None
 
 
-@dataclass
-class _Progress:
-    """How far the whole is: finished points, and parts of those that run."""
-
-    total: int
-    tell: Progress
-    cached: int = 0
-    done: int = 0
-    began: float = field(default_factory=time.monotonic)
-    parts: dict[int, float] = field(default_factory=dict)
-
-    def __call__(self, index: int, what: str, done: int, total: int | None) -> None:
-        if index >= 0:
-            share = done / total if total else 0.0
-            at = SIMULATED_SHARE
-            self.parts[index] = share * at if what == "simulate" else at + share * (1 - at)
-        self.say()
-
-    def finished(self, index: int) -> None:
-        self.parts.pop(index, None)
-        self.done += 1
-        self.say()
-
-    def say(self) -> None:
-        fresh = self.done - self.cached + sum(self.parts.values())
-        seconds = time.monotonic() - self.began
-        said = f"{self.done:,} of {self.total:,} points"
-        if fresh > 0 and seconds > 0:
-            rate = fresh / seconds
-            left = (self.total - self.cached - fresh) / rate
-            said += f", {60 * rate:.1f} a minute, about {_duration(left)} left"
-        self.tell(said, round(1_000 * (self.cached + fresh)), 1_000 * self.total)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
-
-
 def run_sweep(sweep: Sweep, *, progress: Progress = silent, row: RowSink | None = None) -> Document:
     """Runs what is not known yet, and puts all of it together.
 
@@ -132,25 +85,37 @@ def run_sweep(sweep: Sweep, *, progress: Progress = silent, row: RowSink | None 
                 f"--rounds {sweep.rounds:,} is not allowed: {point.label} has "
                 f"{point.scenario.rounds:,} rounds"
             )
-    code = code_digest()
-    orders = [(point, seed) for point in points for seed in sweep.seeds]
+    pairs = [(point, seed) for point in points for seed in sweep.seeds]
     places = [place for place in range(len(points)) for _ in sweep.seeds]
-    answers: list[Document | None] = [None] * len(orders)
+    answers: list[Document | None] = [None] * len(pairs)
     errors: dict[int, str] = {}
-    for index, answer, error in _answers(sweep, orders, code, progress):
+    for index, answer, error in carry_out(
+        [
+            Order(
+                point.scenario,
+                seed,
+                sweep.rounds,
+                None if sweep.keep is None else sweep.keep / case_name(point, seed),
+            )
+            for point, seed in pairs
+        ],
+        workers=sweep.workers,
+        cache=sweep.cache,
+        progress=progress,
+    ):
         answers[index] = answer
         if answer is None:
             errors[index] = error or "no answer"
         elif row is not None:
-            row(_row(*orders[index], answer))
+            row(_row(*pairs[index], answer))
     rows = [
-        _row(*orders[index], answer) for index, answer in enumerate(answers) if answer is not None
+        _row(*pairs[index], answer) for index, answer in enumerate(answers) if answer is not None
     ]
     measured = [place for place, answer in zip(places, answers, strict=True) if answer is not None]
     base = load(sweep.source, sweep.overrides)
     return {
         "scenario": {"name": base.name, "digest": base.digest(), "table": base.table()},
-        "code": code,
+        "code": code_digest(POINT),
         "over": {one.key: list(one.values) for one in sweep.over},
         "grid": sweep.grid,
         "seeds": list(sweep.seeds),
@@ -158,51 +123,10 @@ def run_sweep(sweep: Sweep, *, progress: Progress = silent, row: RowSink | None 
         "rows": rows,
         "summary": _summary(points, rows, measured),
         "errors": [
-            {"point": orders[index][0].settings, "seed": orders[index][1], "error": error}
+            {"point": pairs[index][0].settings, "seed": pairs[index][1], "error": error}
             for index, error in sorted(errors.items())
         ],
     }
-
-
-def _answers(
-    sweep: Sweep, orders: Sequence[tuple[Point, int]], code: str, progress: Progress
-) -> Iterator[tuple[int, Document | None, str | None]]:
-    """Index, answer and error of every order: first what is kept, then as they end."""
-    kept = PointCache(sweep.cache or default_folder(), code)
-    state = _Progress(len(orders), progress)
-    with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roundlog-sweep-")))
-        tasks: list[Task] = []
-        for index, (point, seed) in enumerate(orders):
-            folder = scratch / str(index)
-            if sweep.keep is not None:
-                folder = sweep.keep / case_name(point, seed)
-            known = kept.get(point.scenario.digest(), seed, sweep.rounds)
-            if known is not None and (sweep.keep is None or folder.is_dir()):
-                state.cached += 1
-                state.done += 1
-                yield index, known, None
-                continue
-            tasks.append(
-                Task(
-                    index=index,
-                    table=point.scenario.table(),
-                    seed=seed,
-                    rounds=sweep.rounds,
-                    folder=folder,
-                    keep=sweep.keep is not None,
-                    code=code,
-                )
-            )
-        number = min(sweep.workers or os.cpu_count() or 1, len(tasks))
-        workers = stack.enter_context(Workers(number))
-        for outcome in workers.run(tasks, state):
-            index = outcome.task.index
-            point, seed = orders[index]
-            if outcome.answer is not None:
-                kept.put(point.scenario.digest(), seed, sweep.rounds, outcome.answer)
-            state.finished(index)
-            yield index, outcome.answer, outcome.error
 
 
 def case_name(point: Point, seed: int) -> str:

@@ -17,11 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from api.documents import Document
+from api.lab.cache import POINT, code_digest
 
 ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -45,7 +47,7 @@ LOOK_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One point and seed, as it travels to a worker."""
+    """One scenario and seed, as it travels to a worker."""
 
     index: int
     """Of the task, for whoever ordered it."""
@@ -62,7 +64,11 @@ class Task:
     """Whether they stay."""
 
     code: str
-    """Digest of the code that the answer is kept under."""
+    """Digest of the code that the answer is kept under: of what measures, too."""
+
+    measure: str = POINT
+    """`module:function` of what is done: called with scenario, seed and folder, the keywords
+    `rounds` and `progress`, and those of the fields below that are given. Returns a document."""
 
     parent: str | None = None
     """The run that this one is a variation of."""
@@ -215,24 +221,23 @@ def _do(task: Task, link: Connection) -> tuple[Document | None, str | None]:
     kept = False
     try:
         # Imported here: the libraries read how many threads they may use when they are imported.
-        from api.lab.cache import code_digest
-        from api.lab.point import measure_point
         from simulator.scenario import Scenario
 
-        if code_digest() != task.code:
-            return None, "the code was changed while the sweep was starting; start it again"
-        scenario = Scenario.model_validate(task.table)
+        module, _, function = task.measure.partition(":")
+        measure = getattr(import_module(module), function)
+        if code_digest(task.measure) != task.code:
+            return None, "the code was changed while the campaign was starting; start it again"
+        begin = None if task.begin is None else Scenario.model_validate(task.begin)
+        given = {"parent": task.parent, "begin": begin, "trigger": task.trigger}
         shutil.rmtree(task.folder, ignore_errors=True)
         task.folder.mkdir(parents=True)
-        answer = measure_point(
-            scenario,
+        answer = measure(
+            Scenario.model_validate(task.table),
             task.seed,
             task.folder,
             rounds=task.rounds,
-            parent=task.parent,
-            begin=None if task.begin is None else Scenario.model_validate(task.begin),
-            trigger=task.trigger,
             progress=progress,
+            **{name: value for name, value in given.items() if value is not None},
         )
         kept = task.keep
     except Exception as error:  # whatever a point runs into is the point's, and is reported

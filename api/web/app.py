@@ -119,7 +119,8 @@ def _add_health(app: FastAPI, state: ServerState) -> None:
 
     @app.get("/metrics", tags=["health"], summary="Counts for a monitor, as Prometheus reads them.")
     async def metrics() -> PlainTextResponse:
-        return PlainTextResponse(exposition(state), media_type="text/plain; version=0.0.4")
+        said = await run_in_threadpool(exposition, state)
+        return PlainTextResponse(said, media_type="text/plain; version=0.0.4")
 
 
 def _add_question(app: FastAPI, state: ServerState, question: Question) -> None:

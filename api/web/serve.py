@@ -10,12 +10,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
+from api.outbox.channel import Channel
+from api.outbox.outbox import Outbox
 from api.records import Records
 from api.web.app import make_app
 from api.web.jobs import Jobs
@@ -31,11 +33,13 @@ logger = logging.getLogger(__name__)
 # Together below the five seconds that a stop may take; container runtimes kill after ten.
 # Answers in flight are documents of milliseconds. Ingest's batch is capped at 50 ms, and the rest
 # of its share is one DuckDB checkpoint. A job is cancelled when it next reports progress, and the
-# watch ends behind the block of rounds that it reads.
+# watch ends behind the block of rounds that it reads. A letter on its way is left behind; its
+# channel is asked to end first and waited for last.
 REQUESTS_S = 2
 INGEST_S = 1.5
 JOBS_S = 0.5
 WATCH_S = 0.5
+OUTBOX_S = 0.25
 
 
 def serve_case(
@@ -45,6 +49,9 @@ def serve_case(
     port: int,
     source: str | None = None,
     lab: bool = False,
+    watch: bool = True,
+    channels: Sequence[Channel] = (),
+    reached_at: str | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> bool:
     """Owns the case and serves it until SIGTERM or SIGINT.
@@ -53,6 +60,9 @@ def serve_case(
         port: 0 takes a free one.
         source: `kafka://HOST:PORT/TOPIC` to ingest from, besides the case's own log.
         lab: Also replay runs under other settings for whoever hands in their truth.
+        watch: Whether runs are watched as they are ingested.
+        channels: By which people are told of alarms.
+        reached_at: Where they reach the server, for the links in what they are told.
         ready: Called with the address, once requests are answered.
 
     Returns:
@@ -61,12 +71,20 @@ def serve_case(
     Raises:
         ServeError: The address cannot be bound, or would be reachable without a token.
         CaseBusyError: Another process owns the case.
+        LogError: What a channel has told before cannot be read.
     """
     guard.check_bind()
     with contextlib.closing(bind(guard.host, port)) as listener:
         address = address_of(listener, guard.host)
         ingest = from_log(case, source)
-        with case.own(address), running(case, guard, ingest, lab=lab) as state:
+
+        def outbox(records: Records) -> Outbox:
+            return Outbox(records, channels, reached_at or address)
+
+        with (
+            case.own(address),
+            running(case, guard, ingest, lab=lab, watch=watch, outbox=outbox) as state,
+        ):
             config = uvicorn.Config(
                 make_app(state),
                 log_level="warning",
@@ -83,7 +101,13 @@ def serve_case(
 
 @contextlib.contextmanager
 def running(
-    case: Case, guard: Guard, ingest: Callable[[Store], Ingest], *, lab: bool = False
+    case: Case,
+    guard: Guard,
+    ingest: Callable[[Store], Ingest],
+    *,
+    lab: bool = False,
+    watch: bool = True,
+    outbox: Callable[[Records], Outbox] = Outbox,
 ) -> Iterator[ServerState]:
     """A server's state with its threads at work; the caller owns the case."""
     store = Store(case)
@@ -91,17 +115,21 @@ def running(
     state = ServerState(records, Jobs(records), guard, Ingesting(ingest(store)))
     if lab:
         state.lab = Jobs(records, most=1)
+    state.outbox = outbox(records)
     state.ingesting.start()
-    state.watching.start()
+    state.outbox.start()
+    if watch:
+        state.watching.start()
     try:
         yield state
     finally:
         records.stopping.set()
+        state.outbox.stop(0)
         # What it says is seen through ingest, so the watch ends first.
         watched = state.watching.stop(WATCH_S)
         drained = state.ingesting.stop(INGEST_S) and watched
         idle = [lane.close(JOBS_S) for lane in state.lanes]
-        state.drained = drained and all(idle)
+        state.drained = state.outbox.stop(OUTBOX_S) and drained and all(idle)
         records.log.close()
         if state.drained:
             store.close()

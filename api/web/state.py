@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from api.outbox.outbox import Outbox
 from api.records import Records
 from api.web.jobs import Jobs
 from api.web.recorders import Receiver
@@ -96,12 +97,19 @@ class ServerState:
     receiver: Receiver = field(init=False)
     watching: Watching = field(init=False)
     """Watches the runs, and writes down the alarms that they raise."""
+    outbox: Outbox = field(init=False)
+    """Tells people of the alarms; nobody, unless the server was started with channels."""
     drained: bool = False
     """Set at the end: whether every thread had ended in time."""
 
     def __post_init__(self) -> None:
         self.receiver = Receiver(self.records)
-        self.watching = Watching(self.records)
+        self.outbox = Outbox(self.records)
+        self.watching = Watching(self.records, self.alarms_raised)
+
+    def alarms_raised(self) -> None:
+        """Says that there are alarms which nobody was told of."""
+        self.outbox.wake()
 
     @property
     def lanes(self) -> tuple[Jobs, ...]:

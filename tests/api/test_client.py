@@ -42,6 +42,7 @@ FRAMES: dict[str, dict[str, Any]] = {
     "triggers": {},
     "drift": {"every": 100},
     "timeline": {},
+    "alarms": {},
 }
 
 

@@ -1,7 +1,6 @@
 """Does a sweep run every point once, keep what it knows, and report what it could not run?"""
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -15,8 +14,6 @@ import pytest
 from doors import ROUNDLOG, invoke, wait_for
 from PIL import Image
 
-from api.lab import cache, sweep, workers
-from api.lab.cache import PointCache, code_digest
 from api.lab.figure import lines
 from api.lab.plan import Variation, parse_seeds, parse_variation, plan, point_label
 from api.lab.sweep import Sweep, run_sweep
@@ -25,7 +22,6 @@ from api.parameters import ParameterError
 from forensics.evaluation.statistics import spread
 from roundlog.case import Case
 from roundlog.errors import ScenarioError
-from simulator.scenario import load
 
 SMALL = (
     "model.warm_up=20", "population.archetypes=32", "probes.clean=50", "probes.pool=60",
@@ -110,24 +106,6 @@ def test_what_is_known_is_not_simulated_again(
         _run(folder, seeds=(1, 2, 3))
     with pytest.raises(AssertionError, match="seed 1 was simulated"):
         _run(folder, rounds=30)
-
-
-def test_other_code_knows_none_of_it(swept: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, folder = swept
-    scenario = load("quickstart", [*SMALL, "fraction=0.02"]).digest()
-    assert PointCache(folder, code_digest()).get(scenario, 1, None) is not None
-    assert PointCache(folder, "0" * 64).get(scenario, 1, None) is None
-    monkeypatch.setattr(cache, "LIBRARIES", ("numpy",))
-    assert cache.code_digest.__wrapped__() != code_digest()
-
-
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"of": {}, "answer": {"asr": 1}}'])
-def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, damage: bytes) -> None:
-    kept = PointCache(tmp_path, "c" * 64)
-    kept.put("d" * 64, 1, None, {"asr": 0.5})
-    assert kept.get("d" * 64, 1, None) == {"asr": 0.5}
-    next(tmp_path.rglob("*.json")).write_bytes(damage)
-    assert kept.get("d" * 64, 1, None) is None
 
 
 def test_several_variations_change_one_key_at_a_time_and_a_grid_multiplies_them() -> None:
@@ -285,51 +263,6 @@ def test_a_point_that_fails_is_reported_and_stops_no_other(tmp_path: Path) -> No
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 1
 
 
-def test_a_worker_that_dies_costs_its_point_only(tmp_path: Path) -> None:
-    killed: list[int] = []
-
-    def kill_once(index: int, what: str, done: int, total: int | None) -> None:
-        if index == 0 and not killed:
-            (worker,) = multiprocessing.active_children()
-            worker.kill()
-            killed.append(index)
-
-    table = load("quickstart", [*SMALL, "rounds=400"]).table()
-    with Workers(1) as pool:
-        tasks = [
-            Task(
-                index,
-                table,
-                seed,
-                40 if index else None,
-                tmp_path / str(index),
-                False,
-                code_digest(),
-            )
-            for index, seed in enumerate((1, 2))
-        ]
-        first, second = pool.run(tasks, kill_once)
-    assert first.answer is None
-    assert first.error is not None
-    assert "SIGKILL" in first.error
-    assert second.answer is not None
-    assert list(tmp_path.iterdir()) == []
-    assert multiprocessing.active_children() == []
-
-
-def test_a_worker_refuses_when_the_code_is_not_what_the_answer_is_kept_under(
-    tmp_path: Path,
-) -> None:
-    ours, theirs = multiprocessing.Pipe()
-    task = Task(0, load("quickstart", SMALL).table(), 1, None, tmp_path / "0", False, "0" * 64)
-    with ours, theirs:
-        answer, error = workers._do(task, theirs)
-        assert not ours.poll()
-    assert answer is None
-    assert error is not None
-    assert "code was changed" in error
-
-
 def test_kept_cases_can_be_asked_and_hold_no_truth(swept: Swept, tmp_path: Path) -> None:
     document, known = swept
     folder = tmp_path / "cache"
@@ -405,12 +338,3 @@ def test_the_figure_s_band_holds_its_median_and_every_seed(swept: Swept) -> None
         assert (line.median <= line.high).all()
     paths = [row["path"]["asr"] for row in document["rows"][2:]]
     assert drawn[1].low.tolist() == [min(pair) for pair in zip(*paths, strict=True)]
-
-
-def test_progress_says_how_many_points_are_done_and_how_long_the_rest_takes() -> None:
-    said: list[str] = []
-    state = sweep._Progress(4, lambda what, done, total: said.append(what), cached=1, done=1)
-    state.began -= 60
-    state(2, "simulate", 50, 100)
-    state.finished(2)
-    assert said[-1] == "2 of 4 points, 1.0 a minute, about 2 min left"

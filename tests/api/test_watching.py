@@ -35,7 +35,8 @@ def _name(run: Pushed) -> None:
 
 @pytest.fixture
 def served(pushed: Pushed, tmp_path: Path) -> Iterator[Served]:
-    with serving(Recorded(pushed.path, tmp_path / "none", pushed.run), rounds=ROUNDS) as server:
+    recorded = Recorded(pushed.path, tmp_path / "none", pushed.run)
+    with serving(recorded, rounds=ROUNDS, watch=True) as server:
         yield server
 
 
@@ -110,7 +111,8 @@ def test_a_run_that_cannot_be_watched_is_said_and_stops_nothing(
 ) -> None:
     bare = record_pushed(tmp_path / "case", seed=2, rounds=120, onset=None, publish=False)
     _name(bare)
-    with serving(Recorded(bare.path, tmp_path / "none", bare.run), rounds=120) as server:
+    recorded = Recorded(bare.path, tmp_path / "none", bare.run)
+    with serving(recorded, rounds=120, watch=True) as server:
         # Norm and cosine are watched all the same.
         wait_for(lambda: server.state.watching.read.get("pushed") == 120, "the watch", 60)
         assert "no honest data" in server.state.watching.errors["pushed"]

@@ -88,14 +88,23 @@ class Process:
 
 @contextlib.contextmanager
 def serving(
-    recorded: Recorded, guard: Guard | None = None, *, rounds: int = ROUNDS, lab: bool = False
+    recorded: Recorded,
+    guard: Guard | None = None,
+    *,
+    rounds: int = ROUNDS,
+    lab: bool = False,
+    watch: bool = False,
 ) -> Iterator[Served]:
-    """A server over a case of so many rounds, in a thread of this process, all of it ingested."""
+    """A server over a case of so many rounds, in a thread of this process, all of it ingested.
+
+    Without a watch the record stays as it is, so that two doors can be compared.
+    """
     guard = guard or Guard()
     case = Case(recorded.case)
     with contextlib.closing(bind("127.0.0.1", 0)) as listener:
         url = address_of(listener, "127.0.0.1")
-        with case.own(url), running(case, guard, from_log(case, None), lab=lab) as state:
+        ingest = from_log(case, None)
+        with case.own(url), running(case, guard, ingest, lab=lab, watch=watch) as state:
             config = uvicorn.Config(make_app(state), log_level="critical", lifespan="off")
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

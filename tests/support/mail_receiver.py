@@ -85,16 +85,19 @@ class _Session:
         self._mail = Mailed(secure=isinstance(connection, ssl.SSLSocket))
 
     def hold(self) -> None:
-        self._say("220 mail.test ESMTP")
-        while line := self._file.readline():
-            verb, _, rest = line.decode().strip().partition(" ")
-            self._server.verbs.append(verb.upper())
-            instead = self._server._answers.get(verb.upper(), [])
-            if instead:
-                self._say(instead.pop(0))
-            elif not self._usual(verb.upper(), rest):
-                return
-        self._file.close()
+        try:
+            self._say("220 mail.test ESMTP")
+            while line := self._file.readline():
+                verb, _, rest = line.decode().strip().partition(" ")
+                self._server.verbs.append(verb.upper())
+                instead = self._server._answers.get(verb.upper(), [])
+                if instead:
+                    self._say(instead.pop(0))
+                elif not self._usual(verb.upper(), rest):
+                    return
+        finally:
+            self._file.close()
+            self._connection.close()
 
     def _usual(self, verb: str, rest: str) -> bool:
         server = self._server
