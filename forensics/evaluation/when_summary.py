@@ -17,6 +17,7 @@ from forensics.evaluation.when_bars import (
     ALPHA,
     BARS,
     MEDIAN_ERROR,
+    NEARLY_ALL,
     SUCCESS_LARGEST,
     SUCCESS_MEDIAN,
     WIDEST,
@@ -96,13 +97,14 @@ def claims(
     return lines
 
 
-def _nearly_all(key: str, claim: str, hits: Iterable[bool]) -> Claim:
-    """A claim that is true of at least 95 % of runs."""
+def _nearly_all(key: str, claim: str, hits: Iterable[bool], floor: float = NEARLY_ALL) -> Claim:
+    """A claim that is true of 95 % of runs, and must be seen in a share of `floor` in any case."""
     listed = list(hits)
     share = Share(sum(listed), len(listed))
     least = least_successes(share.n)
     if least == 0:
         return Claim(key, claim, "too few runs to tell", None, share)
+    least = max(least, math.ceil(floor * share.n))
     return Claim(key, claim, f"at least {least} of {share.n}", share.k >= least, share)
 
 
@@ -116,7 +118,10 @@ def _limited(key: str, claim: str, value: float, limit: float | None, unit: str)
 def _dating(attacked: Sequence[Run], bars: Bars) -> list[Claim]:
     lines = [
         _nearly_all(
-            "coverage", "the set of rounds holds the onset", _covered(attacked, "two_pass")
+            "coverage",
+            "the set of rounds holds the onset",
+            _covered(attacked, "two_pass"),
+            floor=0.0,
         ),
         Claim(
             "coverage_one_pass",

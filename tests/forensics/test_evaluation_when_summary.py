@@ -119,22 +119,22 @@ def test_runs_of_which_all_is_true_hold_every_claim_with_a_bar() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "which", "wrong"),
+    ("key", "which", "wrong", "allowed"),
     [
-        ("coverage", "two_pass", {"covered": False}),
-        ("error_within", "two_pass", {"error": -11}),
-        ("decoy_rank", "at_ten", {"decoy_rank": 2}),
-        ("alarm_before_ten", "watch", {"first": None}),
+        ("coverage", "two_pass", {"covered": False}, 4),
+        ("error_within", "two_pass", {"error": -11}, 3),
+        ("decoy_rank", "at_ten", {"decoy_rank": 2}, 3),
+        ("alarm_before_ten", "watch", {"first": None}, 3),
     ],
 )
-def test_a_claim_about_nearly_all_runs_allows_four_of_twenty_and_not_five(
-    key: str, which: str, wrong: dict[str, Any]
+def test_a_claim_about_nearly_all_runs_allows_a_few_of_twenty_and_not_one_more(
+    key: str, which: str, wrong: dict[str, Any], allowed: int
 ) -> None:
-    for number, holds in ((0, True), (4, True), (5, False)):
+    for number, holds in ((0, True), (allowed, True), (allowed + 1, False)):
         line = _lines(_changed(number, which, **wrong))[key]
         assert line.share is not None
         assert (line.share.k, line.share.n, line.holds) == (20 - number, 20, holds)
-        assert line.bar == "at least 16 of 20"
+        assert line.bar == f"at least {20 - allowed} of 20"
         low, high = line.document()["low"], line.document()["high"]
         assert isinstance(low, float)
         assert isinstance(high, float)
