@@ -120,11 +120,7 @@ def _watched(
         "run": models.run,
         "trigger": None if trigger is None else trigger.name,
         "read": watching.next - first,
-        "budget": {
-            "alarms": watching.budget.alarms,
-            "rounds": watching.budget.rounds,
-            "charts": watching.budget.charts,
-        },
+        "budget": watching.budget.document(),
         "series": {name: list(charts) for name, charts in watching.charts.items()},
         "alarms": [one.document() for one in told],
         "end": end,

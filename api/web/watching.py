@@ -159,11 +159,7 @@ class Watching:
                 score=alarm.score,
                 threshold=alarm.threshold,
                 false_alarm_rate=alarm.p,
-                budget={
-                    "alarms": alarm.budget.alarms,
-                    "rounds": alarm.budget.rounds,
-                    "charts": alarm.budget.charts,
-                },
+                budget=alarm.budget.document(),
                 evidence={} if alarm.model is None else {"model": alarm.model},
             )
         if alarms and self._told is not None:

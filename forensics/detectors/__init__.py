@@ -4,9 +4,7 @@ Names are looked up here, then among the installed entry points of the group `ro
 and `module:function` names any callable that makes a detector from settings.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 
 from pydantic import JsonValue
 
@@ -24,6 +22,7 @@ from forensics.detectors.port import (
 )
 from forensics.detectors.sequential_ranks import SequentialRanks
 from roundlog.errors import QuestionError
+from roundlog.plugins import find_factory, known_names
 
 GROUP = "roundlog.detectors"
 
@@ -49,9 +48,11 @@ def resolve(name: str, settings: Mapping[str, JsonValue] | None = None) -> Detec
             these settings, or it makes something that is no detector.
     """
     given = dict(settings or {})
-    factory = BUILT_IN.get(name) or _installed(name) or _by_path(name)
+    factory = find_factory(
+        name, group=GROUP, built_in=BUILT_IN, what="detector", error=QuestionError
+    )
     if factory is None:
-        known = sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+        known = known_names(GROUP, BUILT_IN)
         raise QuestionError(
             f"no detector is called {name!r}; known are {', '.join(known)}. Name yours as "
             f"module:function, or install an entry point of the group {GROUP!r}"
@@ -70,29 +71,6 @@ def resolve(name: str, settings: Mapping[str, JsonValue] | None = None) -> Detec
             f"charts, calibrate(), update() and load()"
         )
     return detector
-
-
-def _installed(name: str) -> Factory | None:
-    for point in entry_points(group=GROUP, name=name):
-        try:
-            loaded: Factory = point.load()
-        except (ImportError, AttributeError) as error:
-            raise QuestionError(
-                f"the entry point {name!r} ({point.value}) cannot be loaded: {error}"
-            ) from error
-        return loaded
-    return None
-
-
-def _by_path(name: str) -> Factory | None:
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        return None
-    try:
-        loaded: Factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise QuestionError(f"the detector {name!r} cannot be imported: {error}") from error
-    return loaded
 
 
 __all__ = [

@@ -107,6 +107,10 @@ class Budget:
                 f"{self.charts} charts allows no threshold; all three must be positive"
             )
 
+    def document(self) -> dict[str, JsonValue]:
+        """As alarms and answers hold it."""
+        return {"alarms": self.alarms, "rounds": self.rounds, "charts": self.charts}
+
     def run_length(self) -> float:
         """Rounds between two false alarms, on average, that each chart must keep."""
         return self.rounds * self.charts / self.alarms

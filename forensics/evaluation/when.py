@@ -193,11 +193,7 @@ def _watched(case: _Case, plain: bool, clock: _Clock) -> Document:
     counts = Counter(one.series for one in before)
     return {
         "rounds": watch.next - case.models.first,
-        "budget": {
-            "alarms": watch.budget.alarms,
-            "rounds": watch.budget.rounds,
-            "charts": watch.budget.charts,
-        },
+        "budget": watch.budget.document(),
         "charts": {
             ("trigger" if series == name else series): len(charts)
             for series, charts in watch.charts.items()

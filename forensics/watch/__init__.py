@@ -11,7 +11,7 @@ but the rounds that it has read, and goes on from wherever it was put away.
 
 from forensics.watch.plan import COSINE, NORM, Alarm, Plan, known_triggers
 from forensics.watch.state import WatchState, load_state, save_state
-from forensics.watch.watch import Watch, watch_run
+from forensics.watch.watch import Watch
 
 __all__ = [
     "COSINE",
@@ -23,5 +23,4 @@ __all__ = [
     "known_triggers",
     "load_state",
     "save_state",
-    "watch_run",
 ]

@@ -57,11 +57,7 @@ class Alarm:
             "score": self.score,
             "threshold": self.threshold,
             "false_alarm_rate": self.p,
-            "budget": {
-                "alarms": self.budget.alarms,
-                "rounds": self.budget.rounds,
-                "charts": self.budget.charts,
-            },
+            "budget": self.budget.document(),
         }
 
 

@@ -99,7 +99,7 @@ class Watch:
                         for one in self._series
                         for each in one.detectors
                     ],
-                    "budget": [self.budget.alarms, self.budget.rounds, self.budget.charts],
+                    "budget": self.budget.document(),
                 }
             )
         )
@@ -250,19 +250,3 @@ class Watch:
             p=vote.p,
             budget=self.budget,
         )
-
-
-def watch_run(
-    models: CaseModels,
-    store: Store,
-    plan: Plan,
-    prober: Prober | None,
-    *,
-    last: int | None = None,
-    stop: threading.Event | None = None,
-) -> Iterator[Watch]:
-    """A watch over the past, yielded after each block; the last one yielded has read all."""
-    watch = Watch(models, store, plan, prober)
-    for _ in watch.advance(models, last, stop):
-        yield watch
-    yield watch

@@ -7,9 +7,7 @@ once. Names are looked up here, then among the installed entry points of the gro
 This is the one room of the kernel that imports torch; the rest of `roundlog` may not import it.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 from pydantic import JsonValue
@@ -19,6 +17,7 @@ from roundlog.errors import RoundlogError
 from roundlog.models.assistant import AssistantBag
 from roundlog.models.dense import DenseNetwork, Layer
 from roundlog.models.digits import DigitsMlp
+from roundlog.plugins import find_factory, known_names
 from roundlog.tensors import TensorSchema
 
 GROUP = "roundlog.models"
@@ -70,9 +69,9 @@ def resolve(name: str, config: Mapping[str, JsonValue]) -> Architecture:
         RoundlogError: Nothing of that name is known, it cannot be imported, or it does not
             take this config.
     """
-    factory = BUILT_IN.get(name) or _installed(name) or _by_path(name)
+    factory = find_factory(name, group=GROUP, built_in=BUILT_IN, what="architecture")
     if factory is None:
-        known = sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+        known = known_names(GROUP, BUILT_IN)
         raise RoundlogError(
             f"no architecture is called {name!r}; known are {', '.join(known)}. Without it the "
             f"record can be rebuilt but not probed: name yours as module:function, or install "
@@ -92,29 +91,6 @@ def resolve(name: str, config: Mapping[str, JsonValue]) -> Architecture:
             f"schema() and logits()"
         )
     return architecture
-
-
-def _installed(name: str) -> Factory | None:
-    for point in entry_points(group=GROUP, name=name):
-        try:
-            loaded: Factory = point.load()
-        except (ImportError, AttributeError) as error:
-            raise RoundlogError(
-                f"the entry point {name!r} ({point.value}) cannot be loaded: {error}"
-            ) from error
-        return loaded
-    return None
-
-
-def _by_path(name: str) -> Factory | None:
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        return None
-    try:
-        loaded: Factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RoundlogError(f"the architecture {name!r} cannot be imported: {error}") from error
-    return loaded
 
 
 __all__ = [

@@ -19,7 +19,6 @@ from forensics.watch import (
     known_triggers,
     load_state,
     save_state,
-    watch_run,
 )
 from roundlog.errors import QuestionError
 from roundlog.events.alarms import alarm_key
@@ -114,7 +113,8 @@ def test_an_alarm_is_known_by_its_key(pushed: Pushed) -> None:
 
 def test_a_watch_without_a_trigger_needs_no_network(pushed: Pushed) -> None:
     with pushed.open() as (store, models):
-        *_, last = watch_run(models, store, Plan(), None)
+        last = Watch(models, store, Plan(), None)
+        list(last.advance(models))
     assert set(last.charts) == {NORM, COSINE}
     assert last.next == 900
 

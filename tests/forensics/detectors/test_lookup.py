@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-import forensics.detectors as detectors
 from forensics.detectors import Cusum, Detector, Glr, SequentialRanks, resolve
+from roundlog import plugins
 from roundlog.errors import QuestionError
 
 
@@ -25,7 +25,7 @@ def install(point: EntryPoint, monkeypatch: pytest.MonkeyPatch) -> None:
     def installed(**query: Any) -> EntryPoints:
         return EntryPoints([point]).select(**query)
 
-    monkeypatch.setattr(detectors, "entry_points", installed)
+    monkeypatch.setattr(plugins, "entry_points", installed)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-import roundlog.models as models
+from roundlog import plugins
 from roundlog.errors import RoundlogError
 from roundlog.models import Architecture, AssistantBag, resolve
 
@@ -51,7 +51,7 @@ def test_an_entry_point_of_the_group_is_found(
     def installed(**query: Any) -> EntryPoints:
         return EntryPoints([point]).select(**query)
 
-    monkeypatch.setattr(models, "entry_points", installed)
+    monkeypatch.setattr(plugins, "entry_points", installed)
     assert resolve("theirs", {}).width == 2
 
 
@@ -61,7 +61,7 @@ def test_an_entry_point_that_cannot_be_loaded_is_named(monkeypatch: pytest.Monke
     def installed(**query: Any) -> EntryPoints:
         return EntryPoints([point]).select(**query)
 
-    monkeypatch.setattr(models, "entry_points", installed)
+    monkeypatch.setattr(plugins, "entry_points", installed)
     with pytest.raises(RoundlogError, match=r"entry point 'theirs' \(no_such_module_at_all"):
         resolve("theirs", {})
 
