@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from forensics.detectors import Cusum, Detector, Glr, SequentialRanks, resolve
+from forensics.detectors import GROUP, Cusum, Detector, Glr, SequentialRanks, resolve
 from roundlog import plugins
 from roundlog.errors import QuestionError
 
@@ -51,13 +51,13 @@ def test_a_module_and_function_name_any_detector(module_of_a_stranger: str) -> N
 def test_an_entry_point_of_the_group_is_found(
     module_of_a_stranger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(EntryPoint("theirs", f"{module_of_a_stranger}:make", detectors.GROUP), monkeypatch)
-    assert detectors.GROUP == "roundlog.detectors"
+    install(EntryPoint("theirs", f"{module_of_a_stranger}:make", GROUP), monkeypatch)
+    assert GROUP == "roundlog.detectors"
     assert resolve("theirs").charts == ("cusum k=0.3",)
 
 
 def test_an_entry_point_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(EntryPoint("theirs", "no_such_module_at_all:make", detectors.GROUP), monkeypatch)
+    install(EntryPoint("theirs", "no_such_module_at_all:make", GROUP), monkeypatch)
     with pytest.raises(QuestionError, match=r"entry point 'theirs' \(no_such_module_at_all"):
         resolve("theirs")
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from roundlog import plugins
 from roundlog.errors import RoundlogError
-from roundlog.models import Architecture, AssistantBag, resolve
+from roundlog.models import GROUP, Architecture, AssistantBag, resolve
 
 
 def _small(config: Mapping[str, JsonValue]) -> AssistantBag:
@@ -46,7 +46,7 @@ def test_a_module_and_function_name_any_network(module_of_a_stranger: str) -> No
 def test_an_entry_point_of_the_group_is_found(
     module_of_a_stranger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    point = EntryPoint("theirs", f"{module_of_a_stranger}:make", models.GROUP)
+    point = EntryPoint("theirs", f"{module_of_a_stranger}:make", GROUP)
 
     def installed(**query: Any) -> EntryPoints:
         return EntryPoints([point]).select(**query)
@@ -56,7 +56,7 @@ def test_an_entry_point_of_the_group_is_found(
 
 
 def test_an_entry_point_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("theirs", "no_such_module_at_all:make", models.GROUP)
+    point = EntryPoint("theirs", "no_such_module_at_all:make", GROUP)
 
     def installed(**query: Any) -> EntryPoints:
         return EntryPoints([point]).select(**query)
