@@ -104,15 +104,19 @@ class Honest:
         inputs = np.concatenate([one.inputs for one in sets])
         labels = np.concatenate([one.targets for one in sets])
         some = np.linspace(0, len(labels) - 1, min(EXAMPLES, len(labels))).astype(np.int64)
-        single = self._gradients.single(inputs[some], labels[some])
-        squares = np.square(single).mean(axis=0)
+        chosen = labels[some]
+        answers = np.unique(chosen)
+        squares, means = np.zeros(len(weights)), np.zeros((len(answers), len(weights)))
+        for which, gradients in self._gradients.single(inputs[some], chosen):
+            squares += np.square(gradients).sum(axis=0) / len(some)
+            np.add.at(means, np.searchsorted(answers, chosen[which]), gradients)
         if not squares.any():
             raise QuestionError(
                 f"honest examples have no gradient at model {t}: it fits them all exactly"
             )
         self._weight = 1.0 / (squares + RIDGE * squares[squares > 0].mean())
-        self._answers = [int(answer) for answer in np.unique(labels[some])]
-        self._means = np.stack([single[labels[some] == one].mean(axis=0) for one in self._answers])
+        self._answers = [int(answer) for answer in answers]
+        self._means = means / np.bincount(np.searchsorted(answers, chosen))[:, None]
         # An orthonormal basis of the span in the metric of P, so that removing it is one product.
         scaled = self._means * np.sqrt(self._weight)
         lengths = np.linalg.norm(scaled, axis=1, keepdims=True)

@@ -4,6 +4,7 @@ The answer of the network is all that is used (`Architecture.logits`), so any ar
 be probed has gradients. They are taken in float64.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,20 +70,22 @@ class Gradients:
         found: Floats = self._flat(torch.autograd.grad(loss, weights)[0])[0]
         return found
 
-    def single(self, inputs: Tokens, targets: Tokens) -> Floats:
-        """As `descent`, of each input alone, shape (n, elements)."""
+    def single(self, inputs: Tokens, targets: Tokens) -> Iterator[tuple[slice, Floats]]:
+        """As `descent`, of each input alone, a block at a time: models may have a million elements.
+
+        Yields:
+            Which inputs, and their gradients, shape (n of the block, elements).
+        """
         import torch
 
-        found = np.empty((len(targets), len(self._weights)))
         for start in range(0, len(targets), BLOCK):
-            some = slice(start, start + BLOCK)
+            some = slice(start, min(start + BLOCK, len(targets)))
             labels = self._labels(targets[some])
             weights = torch.from_numpy(np.tile(self._weights, (len(labels), 1)))
             logits = self._logits(weights.requires_grad_(True), inputs[some])
             own = logits.diagonal(dim1=0, dim2=1).T
             loss = torch.nn.functional.cross_entropy(own, labels, reduction="sum")
-            found[some] = self._flat(torch.autograd.grad(loss, weights)[0])
-        return found
+            yield some, self._flat(torch.autograd.grad(loss, weights)[0])
 
     def _logits(self, weights: "Tensor", inputs: Tokens) -> "Tensor":
         import torch

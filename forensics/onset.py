@@ -50,6 +50,13 @@ COARSE_STEPS = 2_000
 """Steps that a run is divided into where decoys are compared: sums of many rounds' steps, in which
 a shift is as visible as in single ones and which hundreds of directions are quickly asked of."""
 
+COARSE_BLOCK = 64
+"""Models that are held at once meanwhile: 128 MB of them at a million elements."""
+
+EARLIEST = 4 * FEWEST
+"""Steps before a crossing without which nothing can be dated there. A model that hardly works yet
+crosses 10 % by luck, and what lies behind must still be looked at."""
+
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -249,9 +256,8 @@ def _where_it_works(
     reader = ModelReader(models, prober, probes)
     for level in LEVELS:
         found = search_level(reader.hits, len(probes), level, models.first, last)
-        if found.status == "crossed" and found.estimate is not None:
-            # Steps before the crossing must be enough to date anything.
-            at = max(found.estimate, models.first + 1)
+        at = found.estimate
+        if found.status == "crossed" and at is not None and at - models.first >= EARLIEST:
             return at, f"where the trigger's success reaches {level:.0%}, as far as 40 models tell"
     return last, f"the last model; none of those asked reaches {LEVELS[-1]:.0%}"
 
@@ -264,41 +270,41 @@ def _ranks(
         return Rank(None, 0), Rank(None, 0)
     patterns = decoy_patterns(models, store)
     groups = (apart(patterns, trigger, wanted), whole(patterns)[:wanted])
-    steps = coarse_steps(models, models.first, last)
-    if len(steps) <= 2 * FEWEST:
+    found = rises(models, honest, [trigger.building(), *groups[0], *groups[1]], last)
+    if found is None:
         return Rank(None, 0), Rank(None, 0)
-    mine = rises(steps, honest, [trigger.building()])[0]
-    found: list[Rank] = []
-    for group in groups:
-        others = rises(steps, honest, group)
-        rank = 1 + int((others >= mine).sum()) if group else None
-        found.append(Rank(rank, len(group)))
-    return found[0], found[1]
+    mine, first, second = found[0], found[1 : 1 + len(groups[0])], found[1 + len(groups[0]) :]
+    ranks = [
+        Rank(1 + int((others >= mine).sum()) if len(others) else None, len(others))
+        for others in (first, second)
+    ]
+    return ranks[0], ranks[1]
 
 
-def coarse_steps(models: CaseModels, first: int, last: int) -> Array:
-    """W_{t+k} − W_t for every k-th t, shape (steps, elements), float32."""
-    every = max(1, (last - first) // COARSE_STEPS)
-    rows: list[Array] = []
-    before: Array | None = None
-    for _, block in models.blocks(first, last, step=every):
-        for weights in numbers(block, models.schema).astype(np.float64):
-            if before is not None:
-                rows.append((weights - before).astype(np.float32))
-            before = weights
-    return np.stack(rows) if rows else np.empty((0, models.schema.elements), dtype=np.float32)
+def rises(
+    models: CaseModels, honest: Honest, wanted: Sequence[ProbeSet], last: int
+) -> Floats | None:
+    """The largest standardised rise along the direction of each set, up to model `last`.
 
+    Steps are W_{t+k} − W_t for every k-th t, `COARSE_STEPS` to twice as many, a block at a time.
 
-def rises(steps: Array, honest: Honest, wanted: Sequence[ProbeSet]) -> Floats:
-    """The largest standardised rise along the direction of each set, shape (len(wanted),)."""
-    if not wanted:
-        return np.empty(0)
+    Returns:
+        Shape (len(wanted),); None where there are too few steps to date anything.
+    """
     directions = np.stack([honest.direction(one).unit for one in wanted])
-    series = (steps @ directions.T).astype(np.float64)
-    found = np.empty(len(wanted))
-    for number, values in enumerate(series.T):
-        found[number] = difference_profile(values / spread(values)).max()
-    return found
+    every = max(1, (last - models.first) // COARSE_STEPS)
+    series: list[Floats] = []
+    before: Array | None = None
+    for _, block in models.blocks(models.first, last, step=every, size=COARSE_BLOCK):
+        weights = numbers(block, models.schema).astype(np.float64)
+        if before is not None:
+            weights = np.concatenate([before, weights])
+        series.append((np.diff(weights, axis=0).astype(np.float32) @ directions.T).astype(float))
+        before = weights[-1:]
+    values = np.concatenate(series)
+    if len(values) <= 2 * FEWEST:
+        return None
+    return np.array([difference_profile(one / spread(one)).max() for one in values.T])
 
 
 def onset_entries(found: Onset) -> list[Entry]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rising_run import BAG
 
-from forensics.gradients import Gradients, trained_elements
+from forensics.gradients import BLOCK, Gradients, trained_elements
 from roundlog.errors import QuestionError, TriggerError
 from roundlog.models import DigitsMlp
 from roundlog.tensors import TensorSchema, TensorSpec
@@ -29,6 +29,13 @@ def _loss(weights: np.ndarray, inputs: np.ndarray, targets: np.ndarray) -> float
     return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - chosen))
 
 
+def _all(gradients: Gradients, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    blocks = list(gradients.single(inputs, targets))
+    assert [one.start for one, _ in blocks] == list(range(0, len(targets), BLOCK))
+    assert all(len(block) == one.stop - one.start <= BLOCK for one, block in blocks)
+    return np.concatenate([block for _, block in blocks])
+
+
 def test_descent_is_minus_the_slope_of_the_loss() -> None:
     weights, (inputs, targets) = _model(), _inputs(40)
     descent = Gradients(BAG, BAG.schema(), weights).descent(inputs, targets)
@@ -42,7 +49,7 @@ def test_descent_is_minus_the_slope_of_the_loss() -> None:
 def test_the_mean_of_single_gradients_is_the_gradient_of_the_mean() -> None:
     inputs, targets = _inputs(37)  # no whole number of blocks
     gradients = Gradients(BAG, BAG.schema(), _model())
-    single = gradients.single(inputs, targets)
+    single = _all(gradients, inputs, targets)
     assert single.shape == (37, BAG.elements)
     np.testing.assert_allclose(single.mean(axis=0), gradients.descent(inputs, targets), atol=1e-14)
     np.testing.assert_allclose(single[5], gradients.descent(inputs[5:6], targets[5:6]), atol=1e-14)
@@ -53,7 +60,7 @@ def test_pictures_have_gradients_too() -> None:
     rng = np.random.default_rng(2)
     gradients = Gradients(net, net.schema(), 0.1 * rng.standard_normal(net.elements))
     pictures = rng.integers(0, 17, size=(20, net.width))
-    single = gradients.single(pictures, np.full(20, 3))
+    single = _all(gradients, pictures, np.full(20, 3))
     np.testing.assert_allclose(
         single.mean(axis=0), gradients.descent(pictures, np.full(20, 3)), atol=1e-14
     )
@@ -94,4 +101,4 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
     with pytest.raises(TriggerError, match="takes 4 tokens"):
         gradients.descent(inputs[:, :3], targets)
     with pytest.raises(TriggerError, match="target 8 where the model has 8 answers"):
-        gradients.single(inputs, np.full(10, 8))
+        list(gradients.single(inputs, np.full(10, 8)))

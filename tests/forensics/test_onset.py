@@ -1,17 +1,21 @@
 """Is a push dated where it began, is a twin left alone, and do decoys stay behind the trigger?"""
 
+import dataclasses
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pushed_run import Pushed, record_pushed
 
-from forensics.dating import COVERAGE
+from forensics import onset
+from forensics.dating import COVERAGE, FEWEST, difference_profile, spread
 from forensics.directions import Honest, honest_sets
-from forensics.onset import SIGNIFICANT, Onset, coarse_steps, find_onset, rises
+from forensics.onset import SIGNIFICANT, Onset, find_onset, rises
 from forensics.probe import Prober
 from forensics.readings import StoppedError
+from forensics.search import Findings, search_level
 from roundlog.errors import QuestionError
 
 ONSET = 400
@@ -89,18 +93,38 @@ def test_no_decoy_stands_above_a_real_trigger(pushed: Pushed) -> None:
     assert found.published.decoys == 12
 
 
-def test_ranks_are_those_of_the_largest_rises(pushed: Pushed) -> None:
+def test_rises_are_those_of_the_recorded_steps(pushed: Pushed) -> None:
     with pushed.open() as (store, models):
         honest = Honest(
             models, Prober(models.architecture), honest_sets(models, store), models.last
         )
-        steps = coarse_steps(models, models.first, models.last)
-        mine = rises(steps, honest, [pushed.trigger.building()])
-    assert steps.shape == (900, models.schema.elements)
-    np.testing.assert_allclose(steps, pushed.steps, atol=1e-6)
-    assert mine.shape == (1,)
-    assert mine[0] > 10
-    assert rises(steps, honest, []).shape == (0,)
+        building = pushed.trigger.building()
+        found = rises(models, honest, [building, building], models.last)
+        unit = honest.direction(building).unit
+        short = rises(models, honest, [building], 2 * FEWEST)
+    values = pushed.steps.astype(np.float64) @ unit
+    assert found is not None
+    assert (
+        found[0]
+        == found[1]
+        == pytest.approx(difference_profile(values / spread(values)).max(), rel=1e-3)
+    )
+    assert found[0] > 10
+    assert short is None
+
+
+def test_a_crossing_by_luck_in_the_first_models_hides_nothing(
+    pushed: Pushed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = search_level
+
+    def lucky(*args: Any, **options: Any) -> Findings:
+        return dataclasses.replace(real(*args, **options), status="crossed", estimate=49)
+
+    monkeypatch.setattr(onset, "search_level", lucky)
+    told = _ask(pushed).document()
+    assert isinstance(told["onset"], dict)
+    assert told["onset"]["low"] <= ONSET <= told["onset"]["high"]
 
 
 def test_without_decoys_no_rank_is_made_up(pushed: Pushed) -> None:
