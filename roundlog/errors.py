@@ -40,7 +40,7 @@ found, what that costs, and what to do.
  │    └── RangeError          a sum that does not fit the ring
  ├── PrivacyError             a privacy question out of its domain (exit 2; simulator.privacy)
      └── doors of their own       ServeError, RemoteError, UnreachableError, BusyError,
-                                  CancelledError, DemoError (api)
+                                  CancelledError, DemoError, ChannelError, DeliveryError (api)
 
 A room above the kernel defines its errors beside the code that raises them; they stand here so
 that the whole tree can be seen at once.

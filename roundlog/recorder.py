@@ -36,6 +36,7 @@ from roundlog.errors import (
     RoundlogError,
 )
 from roundlog.events import (
+    OWNER,
     ContinuityBreak,
     Event,
     ModelGenesis,
@@ -89,6 +90,7 @@ class Recorder:
     Raises:
         AddressError: The target begins with `kafka://` and is no address.
         LogLockedError: Another process records the same run and producer.
+        RecorderError: The producer's name is the one that the owner of a case speaks under.
     """
 
     def __init__(
@@ -102,6 +104,12 @@ class Recorder:
         drain_s: float = DRAIN_S,
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
+        if producer == OWNER:
+            # Ingest refuses whatever comes in under this name; every round would be lost to it.
+            raise RecorderError(
+                f"no recorder is called {OWNER!r}: people and detectors speak under this name. "
+                f"Give it another one, such as 'server'"
+            )
         self.run, self.producer, self.on_error = run, producer, on_error
         self._drain_s = drain_s
         self._forwarder: Forwarder | None = None

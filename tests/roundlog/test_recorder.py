@@ -548,3 +548,9 @@ def test_the_message_of_an_error_does_not_repeat_the_model(tmp_path: Path) -> No
         recorder.commit(W0, round=0, cohort_size="many")  # type: ignore[arg-type]
     assert len(str(refused.value)) < 200
     assert not re.search(r"https?://", str(refused.value))
+
+
+def test_no_recorder_speaks_under_the_owners_name(tmp_path: Path) -> None:
+    with pytest.raises(RecorderError, match="no recorder is called 'owner'"):
+        Recorder(tmp_path / "case", run="run", producer="owner")
+    assert not (tmp_path / "case").exists()
