@@ -3,7 +3,8 @@
 Every released model is rebuilt and asked. A release *carries* the backdoor at a level where its
 attack success is at or above that level; a level that decoys reach too says nothing, and no release
 carries it. The last clean release is the last one before the first that carries the lowest level
-that says something: later ones may fall below it by chance, and are not called clean.
+that says something: later ones may fall below it by chance, and are not called clean. Where the
+onset is known, a model behind it is not clean either, however little it obeys yet.
 
 A release is out from the model at which it was shipped to the next release on its channel. Whether
 devices installed it, or kept it for longer, is not on record. Where the shipped digest is not that
@@ -114,6 +115,8 @@ class BlastRadius:
     """The lowest level that says something; None where decoys reach all of them."""
     last_clean: Shipped | None
     floor: float | None
+    pushed_from: int | None
+    """The first round in which it may have been pushed; None where no onset is known."""
 
     def document(self) -> dict[str, object]:
         """What the doors answer, besides the releases themselves."""
@@ -122,6 +125,7 @@ class BlastRadius:
             "levels": [level.document() for level in self.levels],
             "clean_below": self.clean_below,
             "last_clean": _brief(self.last_clean),
+            "pushed_from": self.pushed_from,
             "claim": self.claim(),
         }
 
@@ -172,6 +176,8 @@ class BlastRadius:
             below = as_percent(self.clean_below)
             carried = any(level.first for level in self.levels)
             why = f"before {below} was reached" if carried else f"and none reaches {below}"
+            if self.pushed_from is not None:
+                why = f"before round {self.pushed_from:,}, from which on it may have been pushed"
             title = f"{clean.named()} is the last release {why}: {clean.measured()}; {_out(clean)}"
             yield Entry(clean.release.since, "last_clean", title)
 
@@ -183,12 +189,15 @@ def measure_blast(
     trigger: Trigger,
     levels: Sequence[float],
     floor: Floor,
+    pushed_from: int | None = None,
 ) -> BlastRadius:
     """Asks every released model, and says which of them carry the backdoor.
 
     Args:
         levels: Shares of the trigger's scoring queries.
         floor: What decoys reach (`forensics.floor`).
+        pushed_from: The first round in which the model may have been pushed, where an onset is
+            known (`forensics.onset`).
 
     Raises:
         QuestionError: No such level.
@@ -210,8 +219,9 @@ def measure_blast(
         shipped=tuple(shipped),
         levels=tuple(_radius(level, shipped, level in speaking) for level in levels),
         clean_below=clean_below,
-        last_clean=_last_clean(shipped, clean_below),
+        last_clean=_last_clean(shipped, clean_below, pushed_from),
         floor=floor.value,
+        pushed_from=pushed_from,
     )
 
 
@@ -222,11 +232,16 @@ def _radius(level: float, shipped: Sequence[Shipped], speaks: bool) -> LevelRadi
     return LevelRadius(level, status, carriers[0] if carriers else None, len(carriers), out)
 
 
-def _last_clean(shipped: Sequence[Shipped], level: float | None) -> Shipped | None:
+def _last_clean(
+    shipped: Sequence[Shipped], level: float | None, pushed_from: int | None
+) -> Shipped | None:
     last = None
     for one in shipped:
         if level is None or level in one.levels:
             break
+        # W_t holds the steps of rounds before t: the model of the onset itself is untouched.
+        if pushed_from is not None and one.release.round > pushed_from:
+            continue
         if one.reading is not None:
             last = one
     return last

@@ -27,6 +27,18 @@ def timeline(records: Records, params: TimelineParams, progress: Progress) -> Do
     crossings = measure_crossings(records, asked, progress)
     models = CaseModels(records.case, records.store, run, params.artefact)
     prober = Prober(models.architecture, params.model)
+    beside = list(crossing_entries(crossings.document()))
+    pushed_from = onset = None
+    try:
+        # Steps are recorded of the master weights, whatever form of them devices run.
+        master = CaseModels(records.case, records.store, run)
+        dated = find_onset(master, records.store, prober, trigger, decoys=0, progress=progress)
+        onset = dated.document()["onset"]
+        pushed_from = None if dated.found is None else dated.found.low
+        beside += onset_entries(dated)
+    except QuestionError as error:
+        # Without published honest data nothing can be dated; the rest stands.
+        beside.append(Entry(models.first, "note", f"no onset can be told: {error}"))
     blast = measure_blast(
         models,
         records.store,
@@ -34,18 +46,9 @@ def timeline(records: Records, params: TimelineParams, progress: Progress) -> Do
         trigger,
         params.levels,
         crossings.floor,
+        pushed_from,
     )
-    beside = [*crossing_entries(crossings.document()), *blast.entries()]
-    try:
-        # Steps are recorded of the master weights, whatever form of them devices run.
-        master = CaseModels(records.case, records.store, run)
-        dated = find_onset(master, records.store, prober, trigger, decoys=0, progress=progress)
-        onset = dated.document()["onset"]
-        beside += onset_entries(dated)
-    except QuestionError as error:
-        # Without published honest data nothing can be dated; the rest stands.
-        onset = None
-        beside.append(Entry(models.first, "note", f"no onset can be told: {error}"))
+    beside += blast.entries()
     return {
         "run": run,
         "trigger": trigger.name,

@@ -48,10 +48,14 @@ def shipping(rising: Rising, *releases: tuple[int, str, str, int | None]) -> Ite
 
 
 def blast(
-    one: Owned, rising: Rising, floor: Floor = FREE, levels: tuple[float, ...] = LEVELS
+    one: Owned,
+    rising: Rising,
+    floor: Floor = FREE,
+    levels: tuple[float, ...] = LEVELS,
+    pushed_from: int | None = None,
 ) -> BlastRadius:
     prober = Prober(one.models.architecture)
-    return measure_blast(one.models, one.store, prober, rising.trigger, levels, floor)
+    return measure_blast(one.models, one.store, prober, rising.trigger, levels, floor, pushed_from)
 
 
 def asr(rising: Rising, one: Owned, t: int) -> float:
@@ -173,6 +177,21 @@ def test_a_run_whose_first_release_carries_it_has_no_clean_one(rising: Rising) -
     assert found.last_clean is None
     assert "no release before it is clean" in found.claim()
     assert found.document()["last_clean"] is None
+
+
+def test_a_release_behind_the_onset_is_not_clean_however_little_it_obeys(rising: Rising) -> None:
+    plan = ((10, "1", "stable", None), (20, "2", "stable", None), (80, "3", "stable", None))
+    with shipping(rising, *plan) as one:
+        unknown, known = blast(one, rising), blast(one, rising, pushed_from=10)
+        early = blast(one, rising, pushed_from=5)
+    assert unknown.last_clean is not None
+    assert unknown.last_clean.release.version == "2"
+    assert known.last_clean is not None
+    assert known.last_clean.release.version == "1", "the model of the onset itself is untouched"
+    assert known.document()["pushed_from"] == 10
+    entry = next(line for line in known.entries() if line.kind == "last_clean")
+    assert "before round 10, from which on it may have been pushed" in entry.title
+    assert early.last_clean is None
 
 
 def test_without_a_release_nothing_is_claimed(rising: Rising) -> None:
