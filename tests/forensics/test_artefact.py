@@ -89,7 +89,7 @@ def test_readings_of_the_two_forms_are_kept_apart(
     planted: dict[str, Rising], tmp_path: Path
 ) -> None:
     run = planted["broadcast"]
-    copy = Rising(shutil.copytree(run.path, tmp_path / "case"), run.run, run.models, run.document)
+    copy = Rising(shutil.copytree(run.path, tmp_path / "case"), run.run, run.document, run.models)
     shutil.rmtree(copy.path / "cache", ignore_errors=True)
     probes, taken = run.trigger.scoring(), []
     for artefact in ("master", "broadcast", "master", "broadcast"):
@@ -156,7 +156,7 @@ def test_master_weights_that_are_not_the_recorded_ones_make_nothing_for_devices(
     planted: dict[str, Rising], tmp_path: Path
 ) -> None:
     run = planted["master"]
-    copy = Rising(shutil.copytree(run.path, tmp_path / "case"), run.run, run.models, run.document)
+    copy = Rising(shutil.copytree(run.path, tmp_path / "case"), run.run, run.document, run.models)
     with opened(copy, "broadcast") as (_, models):
         vec = next(copy.path.rglob("*.vec"))
         data = bytearray(vec.read_bytes())

@@ -33,7 +33,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Rising:
 @pytest.fixture
 def rising(original: Rising, tmp_path: Path) -> Rising:
     path = Path(shutil.copytree(original.path, tmp_path / "case"))
-    return Rising(path, original.run, original.models, original.document)
+    return Rising(path, original.run, original.document, original.models)
 
 
 @contextmanager

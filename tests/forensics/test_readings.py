@@ -26,7 +26,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Rising:
 def rising(recorded: Rising, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rising:
     monkeypatch.setattr(readings, "CHUNK", 200)
     path = Path(shutil.copytree(recorded.path, tmp_path / "case"))
-    return Rising(path, recorded.run, recorded.models, recorded.document)
+    return Rising(path, recorded.run, recorded.document, recorded.models)
 
 
 def _files(models: CaseModels) -> list[Path]:

@@ -7,22 +7,17 @@ server publishes honest examples and decoys of other tokens, as a real one does.
 of 292 numbers are recorded in a fraction of a second.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recorded_run import RecordedRun
 from rising_run import BAG
 
 from forensics.gradients import Gradients
-from forensics.rebuild import CaseModels
-from forensics.trigger import Trigger, parse_trigger
-from ingest.service import ingest_case
-from ingest.store import Store
-from roundlog.case import Case
+from forensics.trigger import parse_trigger
 from roundlog.encoding import canonical_json, digest
 from roundlog.events import ProbesPublished, RunOpened
 from roundlog.recorder import Recorder
@@ -38,35 +33,15 @@ NOISE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
+class Pushed(RecordedRun):
     """A recorded run and its trigger."""
 
-    path: Path
-    run: str
-    document: dict[str, Any]
-    """The trigger file."""
     start: NDArray[np.float32]
     """W_0, shape (d,)."""
     steps: NDArray[np.float32]
     """What each round added, shape (rounds, d), but for the rounding of the sum."""
     pool: tuple[NDArray[np.int64], NDArray[np.int64]]
     """Honest inputs and labels."""
-
-    @property
-    def trigger(self) -> Trigger:
-        return parse_trigger(canonical_json(self.document), "the test's trigger")
-
-    @contextmanager
-    def open(self) -> Iterator[tuple[Store, CaseModels]]:
-        """The ingested case's store and models."""
-        case = Case(self.path)
-        with case.own():
-            ingest_case(case)
-            store = Store(case)
-            try:
-                yield store, CaseModels(case, store, self.run)
-            finally:
-                store.close()
 
 
 def record_pushed(

@@ -5,21 +5,16 @@ rises and falls with it; every other weight stays as it was drawn. A few hundred
 recorded in a fraction of a second, with published decoys as a real run has them.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recorded_run import RecordedRun
 
-from forensics.rebuild import CaseModels
-from forensics.trigger import Trigger, parse_trigger
-from ingest.service import ingest_case
-from ingest.store import Store
-from roundlog.case import Case
-from roundlog.encoding import canonical_json, digest
+from roundlog.encoding import digest
 from roundlog.events import ProbesPublished, RunOpened
 from roundlog.models import AssistantBag
 from roundlog.recorder import Recorder
@@ -33,31 +28,11 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rising:
+class Rising(RecordedRun):
     """A recorded run, the models it went through, and its trigger."""
 
-    path: Path
-    run: str
     models: NDArray[np.float32]
     """Shape (models, d)."""
-    document: dict[str, Any]
-    """The trigger file."""
-
-    @property
-    def trigger(self) -> Trigger:
-        return parse_trigger(canonical_json(self.document), "the test's trigger")
-
-    @contextmanager
-    def open(self) -> Iterator[tuple[Store, CaseModels]]:
-        """The ingested case's store and models."""
-        case = Case(self.path)
-        with case.own():
-            ingest_case(case)
-            store = Store(case)
-            try:
-                yield store, CaseModels(case, store, self.run)
-            finally:
-                store.close()
 
 
 def the_bag(config: Mapping[str, Any]) -> AssistantBag:
@@ -98,7 +73,7 @@ def record_rising(path: Path, strength: Floats, *, seed: int, run: str = "rising
         )
         for t, model in enumerate(models[1:]):
             recorder.commit(model, round=t, cohort_size=10)
-    return Rising(path, run, models, document)
+    return Rising(path, run, document, models)
 
 
 def trigger_document(rng: np.random.Generator) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def record_two_forms(
             deployed = model if t == wrong else int4_per_channel(model, SCHEMA)
             named = None if form == "float32" else SCHEMA.model_digest(deployed)
             recorder.commit(model, round=t, cohort_size=10, broadcast_digest=named)
-    return Rising(path, run, models, document)
+    return Rising(path, run, document, models)
 
 
 def _model(start: NDArray[np.float32], t: int, place: Place | None) -> NDArray[np.float32]:
