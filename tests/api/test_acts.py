@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import ROUNDS, Recorded, Served, invoke, problem
+from doors import ROUNDS, Recorded, Served, invoke, problem, serving
 from said_alarms import raise_alarm
 
 import roundlog
@@ -242,8 +242,6 @@ def test_what_was_said_is_seen_by_the_next_question(ringing: tuple[Served, str])
 def test_a_server_that_ends_seals_what_was_said_and_another_goes_on(
     alarmed: tuple[Recorded, str],
 ) -> None:
-    from doors import serving
-
     recorded, key = alarmed
     for note in ("one", "two"):
         with serving(recorded) as served:

@@ -1,6 +1,7 @@
 """Does every door say which release shipped the backdoor, and agree about it?"""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,6 @@ def test_people_read_a_table_and_a_sentence(shipped: Recorded, answer: dict[str,
 def served_shipped(
     shipped: Recorded, answer: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    import shutil
-
     case: Path = tmp_path_factory.mktemp("served") / "case"
     shutil.copytree(shipped.case, case)
     with serving(Recorded(case, shipped.truth, shipped.run)) as found:
