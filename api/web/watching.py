@@ -73,18 +73,13 @@ class Watching:
             if self._seen.get(run) == now:
                 continue
             try:
-                said = self._advance(run, triggers)
+                self._advance(run, triggers)
             except StoppedError:
                 raise
             except RoundlogError as error:
                 # A run without a whole model is no reason not to watch the others; it is tried
                 # again when it grows.
-                said = str(error)
-            if said is not None and self.errors.get(run) != said:
-                logger.warning("run %s is not watched as it should be: %s", run, said)
-            self.errors = {
-                name: why for name, why in {**self.errors, run: said}.items() if why is not None
-            }
+                self._note(run, str(error))
             self._seen[run] = now
 
     def _work(self) -> None:
@@ -101,10 +96,20 @@ class Watching:
         case = self._records.case
         return tuple(load_trigger(case.triggers / f"{name}.json") for name in trigger_names(case))
 
-    def _advance(self, run: str, triggers: tuple[Trigger, ...]) -> str | None:
-        """Reads on; why no trigger is watched, where none is."""
+    def _note(self, run: str, why: str | None) -> None:
+        """Why a run is not watched as it should be, in the log once and in `errors` until it is."""
+        if why is not None and self.errors.get(run) != why:
+            logger.warning("run %s is not watched as it should be: %s", run, why)
+        self.errors = {
+            name: said for name, said in {**self.errors, run: why}.items() if said is not None
+        }
+
+    def _advance(self, run: str, triggers: tuple[Trigger, ...]) -> None:
+        """Reads on; notes first why no trigger is watched, where none is."""
         models = CaseModels(self._records.case, self._records.store, run)
         watch, without = self._watch(run, models, triggers)
+        # Before the rounds: reading a long past takes minutes, and somebody may be looking.
+        self._note(run, without)
         blocks = 0
         try:
             for alarms in watch.advance(models, stop=self._stop):
@@ -116,7 +121,6 @@ class Watching:
         finally:
             if blocks:
                 self._keep(watch, models)
-        return without
 
     def _watch(
         self, run: str, models: CaseModels, triggers: tuple[Trigger, ...]
