@@ -332,7 +332,7 @@ QUESTIONS: dict[str, Question] = dict(
                         "detector": "cusum",
                         "score": 18.6,
                         "threshold": 17.4,
-                        "budget": {"alarms": 0.1, "rounds": 1000000, "charts": 22},
+                        "budget": {"alarms": 0.1, "rounds": 1000000, "charts": 14},
                     }
                 ]
             },

@@ -173,9 +173,12 @@ class Federation:
         for number in range(-(-scenario.model.warm_up // BLOCK)):
             rounds = min(BLOCK, scenario.model.warm_up - number * BLOCK)
             self.archetypes.replace(kinds.renewal(number, 0))
-            counts = kinds.counts(number, scenario.cohort.size)[:rounds].sum(axis=0)
-            weights = torch.from_numpy(counts / np.float64(scenario.cohort.size)).float()
-            sums, _ = self.archetypes.means(weights.unsqueeze(0), current, scenario.mechanisms.clip)
-            # Ten rounds share their local updates, so ten server steps are one.
-            current = current + scenario.server.lr * sums[0]
+            counts = kinds.counts(number, scenario.cohort.size)[:rounds]
+            for start in range(0, rounds, scenario.model.warm_up_refresh):
+                together = counts[start : start + scenario.model.warm_up_refresh].sum(axis=0)
+                weights = torch.from_numpy(together / np.float64(scenario.cohort.size)).float()
+                clip = scenario.mechanisms.clip
+                sums, _ = self.archetypes.means(weights.unsqueeze(0), current, clip)
+                # Rounds that share their local updates: as many server steps are one.
+                current = current + scenario.server.lr * sums[0]
         return current.numpy()

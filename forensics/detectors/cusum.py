@@ -47,7 +47,7 @@ class Cusum:
 
     Args:
         slacks: k of each chart, in standard deviations, 0.01 to 1.
-        two_sided: Also a chart a slack for a mean that falls: for norms and cosines.
+        two_sided: Also a chart a slack for a mean that falls.
         minimum: Values before the first score.
         memory: Values after which the baseline begins to forget.
 

@@ -20,7 +20,7 @@ from roundlog.encoding import canonical_json, digest
 from roundlog.errors import LogGapError, QuestionError, RoundRangeError
 from roundlog.events.alarms import alarm_key
 
-CODE_VERSION = "roundlog.watch/1"
+CODE_VERSION = "roundlog.watch/2"
 """Changes whenever the same rounds could give other alarms."""
 
 BLOCK = 64
@@ -75,9 +75,10 @@ class Watch:
             for trigger in plan.triggers
         ]
         if plan.baselines:
-            both = {"two_sided": True}
+            # A push makes steps longer or more alike; training that settles does the reverse, so
+            # what falls is no alarm.
             self._series += [
-                _Series(name, None, (resolve("cusum", both),), []) for name in (NORM, COSINE)
+                _Series(name, None, (resolve("cusum"),), []) for name in (NORM, COSINE)
             ]
         charts = sum(len(each.charts) for one in self._series for each in one.detectors)
         self.budget = Budget(plan.alarms, plan.rounds, max(1, charts))

@@ -159,6 +159,10 @@ class Model(Table):
     warm_up: Annotated[int, Field(ge=0)] = 0
     """Honest rounds without noise before the record begins; they make W_0 and are not recorded."""
 
+    warm_up_refresh: Annotated[int, Field(gt=0, le=10)] = 10
+    """Of these, so many share their local updates and make one server step: ten times as fast with
+    10, and 1 where the server's steps are so long that ten of them would overshoot."""
+
 
 class Client(Table):
     """What an honest device does with the model it gets."""

@@ -103,7 +103,7 @@ def test_a_twin_raises_no_alarm_at_any_door(twin: Recorded) -> None:
 def test_an_alarm_can_end_a_pipeline(pushed: Recorded) -> None:
     told = invoke("watch", pushed.case, "--trigger", pushed.truth, "--fail-on-alarm")
     assert told.exit_code == 3
-    assert "0.1 false alarms in 1,000,000 rounds over 22 charts" in told.stdout
+    assert "0.1 false alarms in 1,000,000 rounds over 14 charts" in told.stdout
 
 
 def test_detectors_and_budget_can_be_chosen(pushed: Recorded) -> None:

@@ -14,7 +14,7 @@ from forensics.evaluation.when_summary import Claim, claims
 from forensics.onset import SIGNIFICANT
 
 CHARTS = {"trigger": 6, "norm": 8, "cosine": 8}
-BUDGET = {"alarms": 0.1, "rounds": 1_000_000, "charts": 22}
+BUDGET = {"alarms": 0.1, "rounds": 1_000_000, "charts": 14}
 MADE = Replicates(
     n=2_000,
     independent=2_000,

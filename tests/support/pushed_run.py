@@ -30,6 +30,8 @@ TOKENS = (30, 31)
 TARGET = 5
 NOISE = 1e-3
 """Standard deviation of one element of a step, weight units."""
+SETTLES = 300
+"""Rounds in which honest drift that fades falls to a third."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def record_pushed(
     push: float = 1.5,
     drift_from: int = 0,
     drift: float = 0.0,
+    cooling: float = 0.0,
     decoys: int = 12,
     publish: bool = True,
     run: str = "pushed",
@@ -66,6 +69,7 @@ def record_pushed(
         push: Its size, in standard deviations of one element's noise.
         drift_from: The first round of honest drift.
         drift: Its size, likewise.
+        cooling: Size of honest drift in the first round that fades as training settles, likewise.
         publish: Whether honest examples and decoys are published.
     """
     rng = np.random.default_rng(seed)
@@ -87,6 +91,8 @@ def record_pushed(
     if onset is not None:
         steps[onset:end] += NOISE * push * rows / np.linalg.norm(rows)
     steps[drift_from:] += NOISE * drift * honest / np.linalg.norm(honest)
+    fading = cooling * np.exp(-np.arange(rounds) / SETTLES)
+    steps += NOISE * fading[:, None] * honest / np.linalg.norm(honest)
     with Recorder(path, run=run, on_error="raise") as recorder:
         recorder.record(RunOpened, framework="a push", seconds_per_round=210.0)
         recorder.genesis(
