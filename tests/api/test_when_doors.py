@@ -109,7 +109,7 @@ def test_an_alarm_can_end_a_pipeline(pushed: Recorded) -> None:
 def test_detectors_and_budget_can_be_chosen(pushed: Recorded) -> None:
     found = _ask(pushed, "watch", "--detectors", "glr", "--budget", 1, "--horizon", 10_000)
     assert {one["detector"] for one in found["alarms"]} <= {"glr", "cusum of norm"}
-    assert found["budget"] == {"alarms": 1.0, "rounds": 10_000, "charts": 17}
+    assert found["budget"] == {"alarms": 1.0, "rounds": 10_000, "charts": 9}
     strict = _ask(pushed, "watch", "--detectors", "glr")
     assert strict["alarms"][0]["round"] > found["alarms"][0]["round"]
     wrong = invoke("watch", pushed.case, "--detectors", "nose", "--trigger", pushed.truth)
