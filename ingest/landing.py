@@ -8,9 +8,9 @@ from collections import OrderedDict
 from pathlib import Path
 
 from ingest.chain import ChainKey
-from ingest.place import Origin, Place, decode_origin, place_of
+from ingest.place import Origin, Place, place_of
 from ingest.reader import Accepted
-from roundlog.encoding import FRAME_LIMIT, HEADER
+from roundlog.encoding import FRAME_LIMIT
 from roundlog.log.embedded import offset_of
 from roundlog.log.port import Entry
 from roundlog.log.segments import list_segments
@@ -18,6 +18,9 @@ from roundlog.log.writer import SegmentWriter
 
 # Two files and a lock each. A topic with thousands of small runs must not run out of handles.
 OPEN_WRITERS = 64
+
+# A batch is bounded in bytes already, and made durable at its end: one pair of fdatasync a run.
+BUFFER_BYTES = 64 << 20
 
 
 class Landing:
@@ -45,15 +48,12 @@ class Landing:
         source = origin.encode()
         if len(frame) + len(source) > FRAME_LIMIT:
             source = b""
-        writer.append(Entry(event, frame), source)
+        at = writer.append(Entry(event, frame), source)
         self._touched.add(key)
-        segment, heads_bytes, vec_bytes = writer.position()
-        delta = event.tails[0].bytes if event.tails and event.tails[0].name == "delta" else 0
-        length = HEADER.size + len(frame.head) + len(frame.side) - delta + len(source)
-        row = vec_bytes // delta - 1 if delta else None
-        start = heads_bytes - length
-        kept = decode_origin(source, f"{event.run}/{event.producer}", offset_of(segment, start))
-        return place_of(segment, start, len(frame.head), row), kept
+        if not source:
+            offset = offset_of(at.segment, at.heads_offset)
+            origin = Origin(None, f"{event.run}/{event.producer}", offset)
+        return place_of(at.segment, at.heads_offset, len(frame.head), at.row), origin
 
     def reopen(self, key: ChainKey) -> None:
         """Opens the writer of a segment that a stop left unsealed, so that `close` can seal it."""
@@ -90,5 +90,7 @@ class Landing:
         if idle is not None and len(self._writers) >= OPEN_WRITERS:
             self._writers.pop(idle).close(seal=False)
         run, producer = key
-        self._writers[key] = SegmentWriter(self._root / run / producer, run=run, producer=producer)
+        self._writers[key] = SegmentWriter(
+            self._root / run / producer, run=run, producer=producer, buffer_bytes=BUFFER_BYTES
+        )
         return self._writers[key]

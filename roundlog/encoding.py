@@ -65,12 +65,17 @@ def check_size(frame: Frame) -> None:
     Raises:
         OversizedEventError: Head or origin above 65,535 bytes, or frame above 4,000,000.
     """
-    if len(frame.head) > HEAD_LIMIT:
-        raise OversizedEventError(what="event head", size=len(frame.head), limit=HEAD_LIMIT)
-    if len(frame.origin) > HEAD_LIMIT:
-        raise OversizedEventError(what="event origin", size=len(frame.origin), limit=HEAD_LIMIT)
-    if len(frame) > FRAME_LIMIT:
-        raise OversizedEventError(what="event", size=len(frame), limit=FRAME_LIMIT)
+    check_lengths(len(frame.head), len(frame.side), len(frame.origin))
+
+
+def check_lengths(head: int, side: int, origin: int = 0) -> None:
+    """As `check_size`, of a frame whose parts have so many bytes."""
+    if head > HEAD_LIMIT:
+        raise OversizedEventError(what="event head", size=head, limit=HEAD_LIMIT)
+    if origin > HEAD_LIMIT:
+        raise OversizedEventError(what="event origin", size=origin, limit=HEAD_LIMIT)
+    if (size := HEADER.size + head + side + origin) > FRAME_LIMIT:
+        raise OversizedEventError(what="event", size=size, limit=FRAME_LIMIT)
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -80,15 +85,22 @@ def encode_frame(frame: Frame) -> bytes:
         OversizedEventError: As `check_size`.
     """
     check_size(frame)
-    body = len(frame.head) + len(frame.side) + len(frame.origin)
-    row = 0 if frame.row is None else frame.row + 1
-    lengths = (len(frame.head), len(frame.origin), row)
+    return encode_parts(frame.head, frame.side, frame.origin, frame.row)
+
+
+def encode_parts(
+    head: bytes, side: bytes | memoryview, origin: bytes = b"", row: int | None = None
+) -> bytes:
+    """As `encode_frame`, of parts whose sizes were checked, and without copying any of them."""
+    body = len(head) + len(side) + len(origin)
+    lengths = (len(head), len(origin), 0 if row is None else row + 1)
     header = HEADER.pack(MAGIC, LAYOUT_VERSION, 0, body, 0, *lengths)
-    crc = crc32c(header[:8] + header[12:])
-    for part in (frame.head, frame.side, frame.origin):
-        crc = crc32c(part, crc)
+    crc = crc32c(head, crc32c(header[:8] + header[12:]))
+    for part in (side, origin):
+        if part:
+            crc = crc32c(part, crc)
     header = HEADER.pack(MAGIC, LAYOUT_VERSION, 0, body, crc, *lengths)
-    return b"".join((header, frame.head, frame.side, frame.origin))
+    return b"".join((header, head, side, origin))
 
 
 def decode_frame(data: bytes | memoryview, offset: int = 0) -> tuple[Frame, int]:

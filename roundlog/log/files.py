@@ -4,6 +4,7 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,9 @@ PART_SUFFIX = ".part"
 # Whoever asks if a lock is held takes it shared for some microseconds, and an owner that was
 # killed lets go only when the kernel has taken it apart. Neither shall look like an owner.
 LOCK_PATIENCE_S = 0.25
+
+# One call takes so many: POSIX promises 16, and Linux and macOS take 1,024.
+PARTS_AT_ONCE = 1_024
 
 
 def lock_file(path: Path) -> IO[bytes]:
@@ -81,6 +85,15 @@ def write_all(file: IO[bytes], data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
+
+
+def write_parts(file: IO[bytes], parts: Sequence[bytes | memoryview]) -> None:
+    """As `write_all`, of many parts that are not copied together first."""
+    for start in range(0, len(parts), PARTS_AT_ONCE):
+        some = parts[start : start + PARTS_AT_ONCE]
+        written = os.writev(file.fileno(), some)
+        if written < sum(map(len, some)):
+            write_all(file, memoryview(b"".join(some))[written:])
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from roundlog.encoding import Frame, check_size, digest, encode_frame
+from roundlog.encoding import Frame, check_lengths, digest, encode_parts
 from roundlog.errors import HeadError, LogError
 from roundlog.events import NO_DIGEST, parse_head
 from roundlog.ledger.merkle import MerkleTree
@@ -22,6 +22,7 @@ from roundlog.log.files import (
     sync_directory,
     write_all,
     write_durably,
+    write_parts,
 )
 from roundlog.log.port import Entry, Recovery
 from roundlog.log.segments import (
@@ -43,6 +44,20 @@ LOCK_NAME = ".lock"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where an appended event lies, or will once it was flushed."""
+
+    segment: int
+    """First seq of the segment, which names its files."""
+
+    heads_offset: int
+    """First byte of the frame in the heads file."""
+
+    row: int | None
+    """Row of the delta in the vec file."""
+
+
 @dataclass(slots=True)
 class _Open:
     """The segment that is being written."""
@@ -57,21 +72,27 @@ class _Open:
     heads_bytes: int = 0
     tree: MerkleTree = field(default_factory=MerkleTree)
     pending_heads: list[bytes] = field(default_factory=list)
-    pending_rows: list[bytes] = field(default_factory=list)
+    pending_rows: list[memoryview] = field(default_factory=list)
     pending_bytes: int = 0
 
 
 class SegmentWriter:
     """The only appender of one run and producer; holds a lock for as long as it is open.
 
+    Args:
+        buffer_bytes: What is appended gathers up to here before it is written and made durable,
+            unless `flush` is called earlier.
+
     Attributes:
         next_seq: What the next event's `seq` should be.
-        last_digest: SHA-256 of the last head, for the next event's `prev`.
         recovery: What was found when the writer opened.
     """
 
-    def __init__(self, directory: Path, *, run: str, producer: str) -> None:
+    def __init__(
+        self, directory: Path, *, run: str, producer: str, buffer_bytes: int = BUFFER_BYTES
+    ) -> None:
         self.directory, self.run, self.producer = directory, run, producer
+        self._buffer_bytes = buffer_bytes
         for name in (run, producer):
             if not NAME.fullmatch(name):
                 raise LogError(
@@ -86,7 +107,8 @@ class SegmentWriter:
         self._open: _Open | None = None
         self._failed = False
         self.next_seq = 0
-        self.last_digest = NO_DIGEST
+        self._last_digest = NO_DIGEST
+        self._last_head: bytes | None = None
         self.recovery = Recovery()
         try:
             self._recover()
@@ -97,10 +119,23 @@ class SegmentWriter:
             self._lock.close()
             raise
 
-    def append(self, entry: Entry, origin: bytes = b"") -> None:
+    @property
+    def last_digest(self) -> str:
+        """SHA-256 of the last head, for the next event's `prev`."""
+        # Taken when it is asked for: who lands another producer's events never does.
+        if self._last_head is not None:
+            self._last_digest, self._last_head = digest(self._last_head), None
+        return self._last_digest
+
+    @last_digest.setter
+    def last_digest(self, value: str) -> None:
+        self._last_digest, self._last_head = value, None
+
+    def append(self, entry: Entry, origin: bytes = b"") -> Appended:
         """Buffers one event; `flush` makes it durable.
 
         Args:
+            entry: Its bytes are held, not copied, until then.
             origin: Where the event came from, as ingest records it; empty for the producer.
 
         Raises:
@@ -110,8 +145,8 @@ class SegmentWriter:
             LogError: The disk refused, now or before.
         """
         self._check_usable()
-        check_size(entry.frame)
-        side: bytes | memoryview = entry.frame.side
+        head, side = entry.frame.head, memoryview(entry.frame.side)
+        check_lengths(len(head), len(side))
         tails = entry.event.tails
         delta_bytes = tails[0].bytes if tails and tails[0].name == "delta" else 0
         if len(side) < delta_bytes:
@@ -127,29 +162,30 @@ class SegmentWriter:
             open_ = None
         row = None
         if delta_bytes:
-            view = memoryview(side)
-            delta, side = view[:delta_bytes], view[delta_bytes:]
             row = open_.rows if open_ is not None else 0
-        frame = Frame(entry.frame.head, bytes(side), origin, row)
-        encoded = encode_frame(frame)  # before anything is sealed or begun for its sake
+        # Before anything is sealed or begun for its sake.
+        check_lengths(len(head), len(side) - delta_bytes, len(origin))
+        encoded = encode_parts(head, side[delta_bytes:], origin, row)
         if open_ is None:
             self.seal()
             open_ = self._start(entry.event.seq)
+        at = Appended(open_.segment.first_seq, open_.heads_bytes, row)
         if delta_bytes:
-            open_.pending_rows.append(bytes(delta))
+            open_.pending_rows.append(side[:delta_bytes])
             open_.rows += 1
             open_.row_bytes = delta_bytes
         open_.pending_heads.append(encoded)
         open_.pending_bytes += len(encoded) + delta_bytes
-        open_.tree.append(frame.head)
+        open_.tree.append(head)
         open_.count += 1
         open_.heads_bytes += len(encoded)
         open_.last_seq = max(open_.last_seq, entry.event.seq)
         if entry.event.seq >= self.next_seq:
             self.next_seq = entry.event.seq + 1
-            self.last_digest = digest(frame.head)
-        if open_.pending_bytes >= BUFFER_BYTES:
+            self._last_head = head
+        if open_.pending_bytes >= self._buffer_bytes:
             self.flush()
+        return at
 
     def position(self) -> tuple[int, int, int]:
         """First seq of the open segment, and the lengths its heads and vec files will have."""
@@ -170,7 +206,7 @@ class SegmentWriter:
             return
         try:
             if open_.pending_rows:
-                write_all(open_.vec, b"".join(open_.pending_rows))
+                write_parts(open_.vec, open_.pending_rows)
                 os.fdatasync(open_.vec.fileno())
             write_all(open_.heads, b"".join(open_.pending_heads))
             os.fdatasync(open_.heads.fileno())
@@ -265,7 +301,7 @@ class SegmentWriter:
         segments = list_segments(self.directory)
         if not segments:
             return
-        self.next_seq, self.last_digest = _end_of(segments)
+        self.next_seq, self._last_digest = _end_of(segments)
         last = segments[-1]
         if not last.sealed:
             self._resume(last)
