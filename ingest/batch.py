@@ -4,6 +4,10 @@ Rows are written when the batch ends, or earlier when an event has to be compare
 accepted before: the transaction sees its own rows, so memory holds one batch and nothing else.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ingest.blobs import Blobs
 from ingest.chain import ChainKey
 from ingest.checks import Checked
@@ -15,6 +19,22 @@ from ingest.projections.rows import Row
 from ingest.quarantine import Refused
 from ingest.store import Transaction
 from roundlog.events import Event, RoundCommitted
+
+
+@contextmanager
+def gathering() -> Iterator[None]:
+    """Python's search for cycles rests while a batch is gathered.
+
+    Thousands of events are alive until it is committed, and hold no cycle; looking at each of them
+    several times in vain took a tenth of the time of ingest.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Batch:

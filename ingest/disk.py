@@ -7,7 +7,7 @@ the crash, and how a deleted projection is built again.
 Reading never repairs: a torn tail is reported, and left to the producer that wrote it.
 """
 
-from ingest.batch import Batch
+from ingest.batch import Batch, gathering
 from ingest.blobs import Blobs
 from ingest.chain import Chain, ChainKey
 from ingest.classify import Classifier
@@ -68,7 +68,7 @@ class DiskReader:
         )
         if not records:
             return False
-        with self._store.transaction() as transaction:
+        with gathering(), self._store.transaction() as transaction:
             batch = Batch(transaction, self._blobs)
             reader = Reader(Classifier(self._chains, batch), batch)
             for record in records:

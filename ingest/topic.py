@@ -9,7 +9,7 @@ group. After a crash some records are read a second time, and known by their ori
 import time
 from typing import TYPE_CHECKING
 
-from ingest.batch import Batch
+from ingest.batch import Batch, gathering
 from ingest.blobs import Blobs
 from ingest.chain import Chain, ChainKey
 from ingest.classify import Classifier
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from roundlog.log.kafka import KafkaLog
 
 # What a batch may hold before it is committed: a crash costs at most this much reading again, and
-# a stop waits at most this long for the batch to be drained.
-BATCH_RECORDS = 512
-BATCH_BYTES = 4 << 20
+# a stop waits at most this long for the batch to be drained, a third of a second. While somebody
+# records, a batch is what came meanwhile; this many only where there is much to catch up with,
+# and then each transaction costs as much as fifty events.
+BATCH_RECORDS = 2048
+BATCH_BYTES = 16 << 20
 POLL_S = 0.05
 
 # A topic may be given more partitions while we follow it; runs on them must not go unread.
@@ -86,7 +88,7 @@ class TopicReader:
                 self._find_partitions()
             return False
         notes: dict[str, list[Note]] = {}
-        with self._store.transaction() as transaction:
+        with gathering(), self._store.transaction() as transaction:
             batch = Batch(transaction, self._blobs)
             reader = Reader(Classifier(self._chains, batch), batch)
             for record in records:

@@ -18,4 +18,4 @@ _encode = json.JSONEncoder(
 
 def json_text(value: Any) -> str:
     """The one JSON text of a value, so that two rows about the same fact are equal."""
-    return _encode(value)
+    return _encode(value) if value != {} else "{}"

@@ -165,11 +165,17 @@ def check_side(event: Event, side: bytes | memoryview) -> dict[str, memoryview]:
         HeadError: `side_length`, or `side_digest` where the bytes are not those that were sealed.
     """
     tails = split_side(event, side)
-    covered = [tails[tail.name] for tail in event.tails if tail.erasable is None]
-    if digest(*covered) != event.sha256:
+    erasable = [tail for tail in event.tails if tail.erasable is not None]
+    if not erasable:
+        found = digest(side)
+    elif len(erasable) == len(event.tails):
+        found = EMPTY_DIGEST
+    else:
+        found = digest(*[tails[tail.name] for tail in event.tails if tail.erasable is None])
+    if found != event.sha256:
         raise HeadError("side_digest", "the side bytes do not have the digest that the head names")
-    for tail in event.tails:
-        if tail.erasable is not None and digest(tails[tail.name]) != tail.erasable:
+    for tail in erasable:
+        if digest(tails[tail.name]) != tail.erasable:
             raise HeadError("side_digest", f"tail {tail.name!r} does not have its salted digest")
     return tails
 
