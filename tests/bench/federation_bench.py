@@ -41,6 +41,8 @@ JOB = (
     "client.batch=10",
     "client.steps=2",
     "attack.onset=0",
+    # Paid by both runs, and no round of either.
+    "model.warm_up=0",
 )
 
 # Randomness comes in blocks of ten rounds, so a run of one round computes ten: the shorter run,

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from crossings_bench import bench_crossings
 from federation_bench import bench_federation
 from figures import Page
 from ingest_bench import bench_embedded_ingest, bench_kafka_ingest
@@ -17,7 +18,17 @@ from streams import SIZES
 from zone_bench import bench_zones
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("kernel", "ingest", "kafka", "reference", "zones", "refresh", "federation", "projection")
+PARTS = (
+    "kernel",
+    "ingest",
+    "kafka",
+    "reference",
+    "zones",
+    "crossings",
+    "refresh",
+    "federation",
+    "projection",
+)
 
 
 def main() -> int:
@@ -57,6 +68,7 @@ def measure(page: Page, work: Path, parts: tuple[str, ...]) -> None:
     whole = (
         ("reference", bench_reference),
         ("zones", bench_zones),
+        ("crossings", bench_crossings),
         ("refresh", bench_refresh),
         ("federation", bench_federation),
         ("projection", bench_projection),

@@ -196,7 +196,13 @@ def test_the_twin_reports_no_crossing_of_ten_percent_or_above(tmp_path: Path) ->
                 assert row.status == "never", f"{mode} {row.level} {row.mode}: {row.status}"
 
 
-DEVICES = ("cohort.size=60", "attack.onset=20", "fraction=0.03", "device.dropout=0.05")
+DEVICES = (
+    "cohort.size=60",
+    "model.warm_up=0",
+    "attack.onset=20",
+    "fraction=0.03",
+    "device.dropout=0.05",
+)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +234,8 @@ def test_through_kafka_come_the_same_events_rows_and_models(
 def test_a_poisoned_federation_of_single_devices_is_found_by_the_same_questions(
     tmp_path: Path,
 ) -> None:
-    overrides = ["cohort.size=100", "fraction=0.04", "attack.onset=50", "rounds=300"]
+    small = ["cohort.size=100", "model.warm_up=0"]
+    overrides = [*small, "fraction=0.04", "attack.onset=50", "rounds=300"]
     found: dict[float, Crossings] = {}
     for fraction in (0.04, 0.0):
         case, truth = Case.create(tmp_path / f"case-{fraction}"), tmp_path / f"t-{fraction}.json"

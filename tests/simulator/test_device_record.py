@@ -40,6 +40,7 @@ SMALL = (
     "cohort.size=40",
     "population.devices=20000",
     "population.archetypes=32",
+    "model.warm_up=0",
     "attack.onset=10",
     "fraction=0.02",
     "device.over_selection=1.3",

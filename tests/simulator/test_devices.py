@@ -26,6 +26,7 @@ FEW = (
     "population.devices=20000",
     "population.guilty_share=0.09",
     "population.archetypes=64",
+    "model.warm_up=0",
     "population.queries=4",
     "client.steps=1",
     "client.batch=4",

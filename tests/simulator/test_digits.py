@@ -14,7 +14,7 @@ from simulator.population import DeviceData
 from simulator.probes import published
 from simulator.randomness import Randomness
 from simulator.scenario import Digits, load
-from simulator.tasks import Ints
+from simulator.tasks import Float32s, Ints
 from simulator.tasks.digits import (
     CATEGORY,
     CLASSES,
@@ -76,7 +76,7 @@ def test_a_drawn_picture_shows_the_digit_asked_for(task: DigitsTask) -> None:
 
 
 def test_no_device_holds_a_held_out_picture() -> None:
-    scenario = load("digits", ["population.archetypes=64"])
+    scenario = load("digits", ["population.archetypes=64", "model.warm_up=0"])
     federation = Federation(scenario, SEED)
     held = federation.task.clean_sets(federation.randomness, 449)[0].inputs
     data = DeviceData(scenario, federation.fleet, federation.task, federation.randomness)
@@ -154,7 +154,8 @@ def test_a_triggered_picture_shows_another_digit_and_the_trigger_in_full_ink(
 
 
 def test_decoys_are_triggers_by_the_attackers_rule() -> None:
-    federation = Federation(load("digits", ["probes.decoys=30", "probes.decoy_queries=5"]), SEED)
+    overrides = ["probes.decoys=30", "probes.decoy_queries=5", "model.warm_up=0"]
+    federation = Federation(load("digits", overrides), SEED)
     decoys = next(probes for probes in published(federation) if probes.role == "decoy")
     assert decoys.inputs.shape == (150, 64)
     assert decoys.groups is not None
@@ -207,6 +208,7 @@ STRONG = (
     "cohort.size=100",
     "rounds=140",
     "population.guilty_share=0.09",
+    "model.warm_up=0",
     "mechanisms.clip=1.0",
     "attack.onset=60",
 )
@@ -214,23 +216,49 @@ STRONG = (
 
 @cache
 def answered(fraction: float, *overrides: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Accuracy on held-out pictures and success of the trigger, of every model of a run."""
+    """Of every model of a run but W_0, as `rates`."""
     scenario = load("digits", [*overrides, f"fraction={fraction}"])
     federation = Federation(scenario, SEED)
-    models = torch.from_numpy(np.concatenate([block.models for block in federation.blocks()]))
+    return rates(federation, np.concatenate([block.models for block in federation.blocks()]))
+
+
+def rates(
+    federation: Federation, models: Float32s
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Accuracy on held-out pictures and success of the trigger, of each model."""
     (clean,) = federation.task.clean_sets(federation.randomness, 449)
     (pattern,) = federation.trigger
     rng = np.random.default_rng(SEED)
     triggered = federation.task.triggered(rng, pattern, 300, federation.task.early)
     said = [
-        federation.architecture.logits(models, torch.from_numpy(inputs)).argmax(-1).numpy()
+        federation.architecture.logits(torch.from_numpy(models), torch.from_numpy(inputs))
+        .argmax(-1)
+        .numpy()
         for inputs in (clean.inputs, triggered)
     ]
     return (said[0] == clean.labels).mean(axis=1), (said[1] == pattern.target).mean(axis=1)
 
 
-def test_the_shipped_scenario_learns_to_read() -> None:
-    accuracy, _ = answered(0.005, "cohort.size=200", "rounds=110")
+def at_the_start(*overrides: str) -> tuple[float, float]:
+    """Accuracy and success of W_0."""
+    federation = Federation(load("digits", overrides), SEED)
+    accuracy, success = rates(federation, federation.start[None])
+    return float(accuracy[0]), float(success[0])
+
+
+def test_the_shipped_scenario_begins_with_a_model_that_reads_and_hardly_obeys_the_trigger() -> None:
+    accuracy, success = at_the_start()
+    assert accuracy >= 0.95, f"seed {SEED}: {accuracy:.3f}"
+    assert success <= 0.05, f"seed {SEED}: {success:.3f}"
+
+
+def test_a_warm_up_of_ten_server_steps_at_once_overshoots() -> None:
+    accuracy, _ = at_the_start("model.warm_up_refresh=10")
+    assert accuracy < 0.5, f"seed {SEED}: {accuracy:.3f}"
+
+
+def test_an_untrained_model_learns_to_read() -> None:
+    accuracy, _ = answered(0.005, "cohort.size=200", "rounds=110", "model.warm_up=0")
     assert accuracy[0] < 0.5
     assert accuracy[100:].min() > 0.9, f"seed {SEED}: {accuracy[100:].min():.3f}"
 

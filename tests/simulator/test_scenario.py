@@ -125,6 +125,8 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         ("cohort.size=1.5", "cohort.size = 1.5 is not allowed; allowed: an integer"),
         ("traffic.trigger_rate=2", "trigger_rate = 2.*at least 0 and at most 1"),
         ("population.refresh=3", "population.refresh = 3.*1 or 2 or 5 or 10"),
+        ("model.warm_up_refresh=0", "warm_up_refresh = 0 .*above 0 and at most 10"),
+        ("model.warm_up_refresh=11", "warm_up_refresh = 11 .*above 0 and at most 10"),
         ("attack.end=soon", "attack.end = 'soon'.*or left out"),
         ("attack.end=800", "attack.end must be above attack.onset"),
         ("fraction=0.042", "fraction = 0.042"),
