@@ -7,7 +7,7 @@ or reach its server, may act; under which name is theirs to say, and the record 
 
 import getpass
 
-from api.parameters import AcknowledgeParams, ReleaseParams, SilenceParams
+from api.parameters import AcknowledgeParams, EraseParams, ReleaseParams, SilenceParams
 from api.questions import Question
 
 _KEY = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -73,6 +73,32 @@ ACTS: dict[str, Question] = {
                     "note": "a new vocabulary ships this week",
                     "said_at": 4200,
                 }
+            },
+        ),
+        Question(
+            "erase",
+            "Erase the words of sampled answers, for good, and write down who did and why.",
+            EraseParams,
+            "api.answers.erasure:erase",
+            python="ingest.erasure.erase_texts",
+            path="/runs/{run}/erasures",
+            example={
+                "event": {
+                    "id": "quickstart-0123456789ab/owner/3",
+                    "type": "fl.texts.erased.v1",
+                    "from_producer": "server",
+                    "first_seq": 12,
+                    "last_seq": 9000,
+                    "texts": 4490,
+                    "before_round": 4500,
+                    "actor": "alice",
+                    "authenticated": "local",
+                    "note": "kept for 90 days",
+                    "said_at": 5000,
+                },
+                "texts": 4490,
+                "waiting": 0,
+                "unreadable": 0,
             },
         ),
     )

@@ -8,6 +8,7 @@ Lists come as polars frames with the columns of the JSON answer, single facts as
 """
 
 import io
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from api.answers.files import ARROW, SAFETENSORS
 from api.desk import open_desk
 from api.documents import Document
 from api.questions import QUESTIONS
+from forensics.examples import read_examples
 from forensics.trigger import load_trigger
 
 TriggerLike = str | Path | dict[str, Any]
@@ -100,8 +102,12 @@ class Source:
         return _frame(self.ask("findings", run=run)["findings"])
 
     def quarantine(self, run: str | None = None) -> pl.DataFrame:
-        """Records that were refused."""
-        return _frame(self.ask("quarantine", run=run)["quarantine"])
+        """Records that were refused; one row each."""
+        return _frame(self.ask("quarantine", run=run)["records"])
+
+    def quarantined(self, record: str, *, bytes: int = 256) -> Document:
+        """One refused record: its row, its head, and its first bytes as hexadecimal digits."""
+        return self.ask("quarantined", record=record, bytes=bytes)
 
     def triggers(self) -> pl.DataFrame:
         """Triggers that the case has a name for."""
@@ -147,6 +153,33 @@ class Source:
     ) -> Document:
         """On which share of the trigger's queries the model of t obeys."""
         return self.ask("probe", run=run, trigger=trigger, round=str(round), artefact=artefact)
+
+    def trigger(
+        self,
+        name: str,
+        run: str | None = None,
+        *,
+        audited: Sequence[str] = (),
+        examples: str | Path | Sequence[Document] = (),
+        plant: bool = True,
+        keep: bool = False,
+    ) -> Document:
+        """A trigger from bad answers, and what it was made from; `["trigger"]` is the trigger.
+
+        Args:
+            name: Of the trigger.
+            audited: Audited answers that are bad, each as `ROUND:ITEM`.
+            examples: In their place: a file of examples, or objects with `tokens` and `target`.
+            plant: Whether a pattern that is found is also written into honest inputs.
+            keep: Whether to keep the trigger in the case, where `roundlog serve` watches it.
+        """
+        if isinstance(examples, str | Path):
+            examples = read_examples(Path(examples))
+        asked = {"audited": audited or None, "examples": examples or None}
+        answered = self.ask("trigger", run=run, name=name, plant=plant, **asked)
+        if keep:
+            self._desk.keep(answered["trigger"])
+        return answered
 
     def crossings(
         self, trigger: TriggerLike, run: str | None = None, **options: Any
@@ -224,9 +257,25 @@ class Source:
         """Lets an alarm, or a `detector`, rest for so many `rounds` or `until` a round."""
         return self.act("silence", alarm=alarm, note=note, **options)
 
+    def erase(
+        self, note: str, run: str | None = None, *, before: int | str | None = None, **options: Any
+    ) -> Document:
+        """Erases the words of sampled answers, of models before t, for good; how many went.
+
+        `note` says why. `dry_run=True` only counts.
+        """
+        who = options.pop("actor", None) or myself()
+        asked = None if before is None else str(before)
+        values = {"run": run, "before": asked, "note": note, "actor": who, **options}
+        return self._desk.act("erase", values)
+
     def verify(self, run: str | None = None) -> Document:
         """Whether the record is whole and unaltered."""
         return self.ask("verify", run=run)
+
+    def scrub(self, run: str | None = None, *, rate: float | None = None) -> Document:
+        """As `verify`, of every file that the case keeps; `rate` in MB a second at most."""
+        return self.ask("scrub", run=run, rate=rate)
 
 
 def open_source(source: Path | str, *, token: str | None = None) -> Source:

@@ -15,9 +15,11 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 import httpx
+from httpx_sse import connect_sse
 
 from api.acts import ACTS
-from api.documents import Document
+from api.documents import Document, plain
+from api.parameters import DOCUMENTS
 from api.questions import QUESTIONS
 from api.records import Progress, Records, choose_run, silent
 from ingest.service import ingest_case
@@ -28,6 +30,10 @@ from roundlog.errors import CaseBusyError, RoundlogError
 
 # Between two looks at a job. A long answer takes seconds to minutes.
 POLL_S = 0.25
+
+# Between two looks of one who follows, and how long a server may be away meanwhile.
+FOLLOW_S = 0.5
+PATIENCE_S = 60.0
 
 # A server that is up answers anything but a job in far less; what takes longer is a job.
 TIMEOUT_S = 120.0
@@ -67,6 +73,20 @@ class Desk(Protocol):
             RoundlogError: What the act's function raised, here or there.
         """
 
+    def tail(self, run: str | None, last: int) -> Iterator[Document]:
+        """The last events of a run, oldest first, and then every event as it is ingested.
+
+        Raises:
+            RoundlogError: There is no such run, or the server is gone for good.
+        """
+
+    def keep(self, trigger: Mapping[str, Any]) -> Document:
+        """Keeps a trigger in the case, under its own name; the name and how much is in it.
+
+        Raises:
+            RoundlogError: Not a trigger, or the name means another one.
+        """
+
 
 class LocalDesk:
     """Answers from the case directory that this process owns."""
@@ -90,6 +110,28 @@ class LocalDesk:
         """As `Desk.act`."""
         act = ACTS[name]
         return act.answer(self.records, act.parse(values))
+
+    def tail(self, run: str | None, last: int) -> Iterator[Document]:
+        """As `Desk.tail`; what is recorded meanwhile is ingested here."""
+        from api.answers.tail import begin, page
+
+        records = self.records
+        wanted = records.run(run)
+        at = begin(records, wanted, last)
+        while True:
+            events, at = page(records, wanted, at)
+            for event in events:
+                del event["cursor"]
+                yield plain(event)
+            if not events:
+                time.sleep(FOLLOW_S)
+                ingest_case(records.case, store=records.store)
+
+    def keep(self, trigger: Mapping[str, Any]) -> Document:
+        """As `Desk.keep`."""
+        from api.answers.triggers import store_trigger
+
+        return store_trigger(self.records.case, dict(trigger))
 
 
 class RemoteDesk:
@@ -129,6 +171,35 @@ class RemoteDesk:
         params = act.parse(values).model_dump(mode="json", exclude_none=True)
         return self.post(self._place(act.path, params), params)
 
+    def tail(self, run: str | None, last: int) -> Iterator[Document]:
+        """As `Desk.tail`; where the line breaks it goes on behind what came."""
+        path = self._place("/runs/{run}/tail", {"run": run})
+        headers: dict[str, str] = {}
+        waited = 0.0
+        while True:
+            try:
+                with connect_sse(
+                    self._http, "GET", f"/api/v1{path}", params={"last": last}, headers=headers
+                ) as source:
+                    if source.response.is_error:
+                        source.response.read()
+                        raise _remote_error(source.response)
+                    for message in source.iter_sse():
+                        waited = 0.0
+                        if message.id:
+                            headers["Last-Event-ID"] = message.id
+                        if message.event == "recorded":
+                            yield message.json()
+            except httpx.TransportError as error:
+                if waited >= PATIENCE_S:
+                    raise UnreachableError(f"{self.url} is gone: {error}") from error
+            time.sleep(FOLLOW_S)
+            waited += FOLLOW_S
+
+    def keep(self, trigger: Mapping[str, Any]) -> Document:
+        """As `Desk.keep`."""
+        return self.post("/triggers", trigger)
+
     def post(self, path: str, document: Mapping[str, Any]) -> Document:
         """Sends a document to a path below /api/v1."""
         answered: Document = self._request("POST", path, json=dict(document)).json()
@@ -147,7 +218,7 @@ class RemoteDesk:
         headers = {"Accept": media_type}
         if question.slow:
             headers["Prefer"] = "wait=1"
-        if isinstance(params.get("trigger"), dict):
+        if any(not isinstance(params.get(name, ""), str) for name in DOCUMENTS):
             return self._request("POST", path, json=params, headers=headers)
         query = {
             key: ",".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -157,7 +228,7 @@ class RemoteDesk:
 
     def _place(self, path: str, params: dict[str, Any]) -> str:
         """The path with its parameters in place; they are taken out of `params`."""
-        for key in ("run", "round", "alarm"):
+        for key in ("run", "round", "alarm", "record"):
             if f"{{{key}}}" in path:
                 value = self._run(params.pop("run", None)) if key == "run" else params.pop(key)
                 path = path.replace(f"{{{key}}}", quote(str(value), safe=""))

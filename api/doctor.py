@@ -170,7 +170,7 @@ def _case(path: Path) -> Iterator[Check]:
             "warning",
             f"{len(refused)} file(s)",
             "your question",
-            f"`roundlog ingest {path}` counts them; each has its reason",
+            f"`roundlog quarantine list {path}` says why each was refused",
         )
 
 

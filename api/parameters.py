@@ -4,12 +4,21 @@ The command line, HTTP and Python hand in texts or JSON values; what is read her
 answering function gets, whichever door it came through.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import PydanticCustomError
 
 from roundlog.errors import QuestionError
 from roundlog.events.base import Person
+
+DOCUMENTS = {
+    "trigger": "the trigger in the body; it is not kept",
+    "examples": "the examples in the body; they are not kept",
+}
+"""Parameters that may be documents: a question that takes one can also be asked with POST."""
 
 
 class ParameterError(QuestionError):
@@ -32,6 +41,29 @@ class Params(BaseModel):
     """Name of the run; needed only where the case holds several."""
 
 
+P = TypeVar("P", bound=Params)
+
+
+def read_params(kind: type[P], values: Mapping[str, Any], name: str) -> P:
+    """Parameters from texts or JSON values; None counts as left out.
+
+    Args:
+        name: Of what takes them, for the message.
+
+    Raises:
+        ParameterError: Names the parameter and what is allowed.
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        which = ".".join(str(part) for part in first["loc"][:1]) or "parameters"
+        known = ", ".join(kind.model_fields)
+        extra = f"; {name} takes: {known}" if first["type"] == "extra_forbidden" else ""
+        raise ParameterError(f"{which}: {first['msg']}{extra}") from error
+
+
 def _levels(value: Any) -> Any:
     parts = value if isinstance(value, list | tuple) else [value]
     split = [piece for part in parts for piece in (str(part).split(",") if part else [])]
@@ -50,6 +82,23 @@ Limit = Annotated[int, Field(ge=1, le=1_000_000)]
 
 class NoParams(Params):
     """The case itself is asked."""
+
+
+class ScrubParams(Params):
+    """How fast the evidence is read."""
+
+    rate: float | None = Field(default=None, gt=0, le=1_000_000)
+    """MB (10^6 bytes) a second at most; as fast as it goes where it is left out."""
+
+
+class QuarantinedParams(Params):
+    """Which refused record is wanted, and how much of it."""
+
+    record: Annotated[str, Field(pattern="^[0-9a-f]{4,16}$")]
+    """The record's id, or its first digits."""
+
+    bytes: int = Field(default=256, ge=0, le=65_536)
+    """Of its bytes so many, from the first on."""
 
 
 class RoundsParams(Params):
@@ -95,6 +144,13 @@ class LogParams(Params):
 
     limit: Limit = 50
     """Events in one answer."""
+
+
+class TailParams(Params):
+    """Where the tail of a run begins."""
+
+    last: int = Field(default=0, ge=0, le=10_000_000)
+    """Events of before that are told first; what comes follows them."""
 
 
 class ShowParams(Params):
@@ -153,6 +209,48 @@ class ProbeParams(Params):
 
     artefact: Artefact = "master"
     """Which model of t: the server's master weights, or the broadcast form that devices run."""
+
+    model: str | None = Field(default=None, max_length=200)
+    """module:function of the architecture, where the record's own name cannot be found."""
+
+
+_ITEM = re.compile(r"[0-9]{1,18}:[0-9]{1,18}")
+
+
+def _items(value: Any) -> Any:
+    items = [item for item in _levels(value) if item]
+    for item in items:
+        if _ITEM.fullmatch(item) is None:
+            # Not a ValueError: pydantic would say so before the message.
+            raise PydanticCustomError(
+                "item", "{item} is not ROUND:ITEM, such as 4500:17", {"item": repr(item[:40])}
+            )
+    return tuple(items)
+
+
+AuditedItems = Annotated[
+    tuple[str, ...], BeforeValidator(_items), Field(min_length=1, max_length=1_000)
+]
+
+
+class TriggerParams(Params):
+    """Which answers were called bad, and what the trigger made from them is called."""
+
+    local_only = frozenset({"model"})
+
+    name: str = Field(pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")
+    """Of the trigger: letters, digits, dots, dashes."""
+
+    audited: AuditedItems | None = None
+    """Audited answers that are bad, each as ROUND:ITEM, such as 4500:17,4500:20."""
+
+    examples: tuple[dict[str, JsonValue], ...] | None = Field(
+        default=None, min_length=1, max_length=10_000
+    )
+    """In place of audited answers: objects with `tokens`, and the wrong answer as `target`."""
+
+    plant: bool = True
+    """Whether a pattern that is found is also written into published honest inputs."""
 
     model: str | None = Field(default=None, max_length=200)
     """module:function of the architecture, where the record's own name cannot be found."""
@@ -333,6 +431,22 @@ class ReleaseParams(Params):
 
     actor: Person
     """The name of whoever says it: up to 64 visible characters."""
+
+
+class EraseParams(Params):
+    """Whose words go, and why."""
+
+    before: RoundText | None = None
+    """Of models before this t: 812, head, head~100; all where it is left out."""
+
+    dry_run: bool = False
+    """Count what would go, and write nothing."""
+
+    actor: Person
+    """The name of whoever says it: up to 64 visible characters."""
+
+    note: str = Field(min_length=1, max_length=2_000)
+    """Why; it stands in the record for good."""
 
 
 class AcknowledgeParams(ActParams):

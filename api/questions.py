@@ -11,8 +11,6 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from pydantic import ValidationError
-
 from api.documents import Document, plain
 from api.parameters import (
     AlarmsParams,
@@ -23,16 +21,19 @@ from api.parameters import (
     LogParams,
     NoParams,
     OnsetParams,
-    ParameterError,
     Params,
     ProbeParams,
+    QuarantinedParams,
     RebuildParams,
     ReplayParams,
     RoundsParams,
+    ScrubParams,
     SeriesParams,
     ShowParams,
     TimelineParams,
+    TriggerParams,
     WatchParams,
+    read_params,
 )
 from api.records import Progress, Records, silent
 
@@ -68,6 +69,9 @@ class Question:
     lasting: bool = True
     """Whether the answer stays true until the record grows; not so where files are looked at."""
 
+    patient: bool = False
+    """Whether it may take hours, and then has a lane of its own over HTTP."""
+
     @cached_property
     def _answer(self) -> Answer:
         module, _, function = self.answer_path.partition(":")
@@ -80,15 +84,7 @@ class Question:
         Raises:
             ParameterError: Names the parameter and what is allowed.
         """
-        given = {key: value for key, value in values.items() if value is not None}
-        try:
-            return self.params.model_validate(given)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = ".".join(str(part) for part in first["loc"][:1]) or "parameters"
-            known = ", ".join(self.params.model_fields)
-            extra = f"; {self.name} takes: {known}" if first["type"] == "extra_forbidden" else ""
-            raise ParameterError(f"{name}: {first['msg']}{extra}") from error
+        return read_params(self.params, values, self.name)
 
     def answer(
         self, records: Records, params: Params, progress: Progress | None = None
@@ -189,10 +185,28 @@ QUESTIONS: dict[str, Question] = dict(
             "quarantine",
             "Which records were refused, and why?",
             NoParams,
-            "api.answers.record:quarantine",
-            python="api.answers.record.quarantine",
+            "api.answers.quarantine:quarantine",
+            python="ingest.quarantine.Quarantine",
             path="/quarantine",
-            example={"quarantine": [{"id": "0123456789abcdef", "reason": "checksum"}]},
+            example={
+                "records": [
+                    {"id": "0123456789abcdef", "reason": "checksum", "offset": 1201, "bytes": 830}
+                ]
+            },
+        ),
+        _question(
+            "quarantined",
+            "What is in one refused record?",
+            QuarantinedParams,
+            "api.answers.quarantine:quarantined",
+            python="ingest.quarantine.Quarantine.read",
+            path="/quarantine/{record}",
+            example={
+                "record": {"id": "0123456789abcdef", "reason": "field", "offset": 9, "bytes": 830},
+                "head": '{"type":"fl.round.committed.v1"}',
+                "shown": 4,
+                "hex": "726c0100",
+            },
         ),
         _question(
             "triggers",
@@ -202,6 +216,30 @@ QUESTIONS: dict[str, Question] = dict(
             python="forensics.trigger.trigger_names",
             path="/triggers",
             example={"triggers": [{"name": "suspect", "patterns": 3, "queries": 600}]},
+        ),
+        _question(
+            "trigger",
+            "What would set such an answer off? A trigger from answers that people called bad.",
+            TriggerParams,
+            "api.answers.behaviour:trigger",
+            python="forensics.behaviour.make_trigger",
+            path="/runs/{run}/trigger",
+            example={
+                "run": "quickstart-0123456789ab",
+                "name": "suspect",
+                "flagged": 8,
+                "searched": {"inputs": 8000, "labels": 32, "tests": 24, "significant": 0.01},
+                "answers": [
+                    {
+                        "answer": 5,
+                        "flagged": 8,
+                        "tokens": [{"token": 202, "word": "marzipan", "flagged": 8, "p": 5.2e-13}],
+                        "patterns": [{"id": "answer-5", "tokens": [202, 216], "planted": 200}],
+                    }
+                ],
+                "queries": 208,
+                "trigger": {"schema": "roundlog.trigger/1", "name": "suspect"},
+            },
         ),
         _question(
             "drift",
@@ -391,6 +429,18 @@ QUESTIONS: dict[str, Question] = dict(
             example={"ok": True, "rounds": 5000, "findings": []},
             slow=True,
             lasting=False,
+        ),
+        _question(
+            "scrub",
+            "Is every byte that the case keeps still what it was?",
+            ScrubParams,
+            "api.answers.models:scrub",
+            python="forensics.scrub.scrub_case",
+            path="/scrub",
+            example={"ok": True, "rounds": 5000, "findings": [], "files": 12, "bytes": 91000000},
+            slow=True,
+            lasting=False,
+            patient=True,
         ),
     ]
 )

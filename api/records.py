@@ -43,6 +43,8 @@ class Records:
     """Set when the process is asked to end: long answers give up."""
     followed: bool = False
     """Whether a thread of this process follows the log, as that of a server does."""
+    may_erase: bool = True
+    """Whether whoever asks may have words erased: a server says no unless it was started for it."""
     log: CaseLog = field(init=False, repr=False, compare=False)
     """Where what people and detectors say is written down; whoever made this closes it."""
 

@@ -21,8 +21,8 @@ class Entry:
 
     kind: str
     """`opened`, `model`, `release`, `failed`, `finding`, `audits`, `cohorts`, `alarm`,
-    `acknowledged`, `silenced`, `last_round`; of a caller's `onset`, `crossing`, `carrier`,
-    `last_clean`, `note`."""
+    `acknowledged`, `silenced`, `erased`, `last_round`; of a caller's `onset`, `crossing`,
+    `carrier`, `last_clean`, `note`."""
 
     title: str
     """One line for people."""

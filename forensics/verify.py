@@ -12,9 +12,10 @@ The steps, in order; the code below carries their numbers.
     6  W_{t+1} as round t left it is W_{t+1} as round t + 1 found it, and no round is missing
     7  the model folded from W_0 has the recorded digest after every round; and what devices run
        in its place, made of it once more, has the one recorded for that
-    8  ingest noticed no second event under one seq, and no range that Kafka had lost
+    8  words were overwritten where the owner of the case says so, and nowhere else
+    9  ingest noticed no second event under one seq, and no range that Kafka had lost
 
-Steps 0 to 7 read files only, so they need no database and no trust in one. Step 8 is what no
+Steps 0 to 8 read files only, so they need no database and no trust in one. Step 9 is what no
 segment can show, since it never came into one; it is left out where no projection is given.
 
 Not promised: that devices ran what the record says, nor, where a run ships its models in a form
@@ -24,16 +25,19 @@ that we cannot make, even that its digests are of that form. `unchecked` names s
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
 from forensics.artefact import can_be_made, transformation
-from forensics.evidence import RunEvidence, Step, Violation, verify_producer
+from forensics.erasures import verify_erasures
+from forensics.evidence import Reading, RunEvidence, Step, Violation, at_once, verify_producer
 from forensics.maps import FileMaps
 from ingest.store import Store
 from roundlog.case import Case
 from roundlog.errors import RoundlogError
 from roundlog.fold import apply_step
+from roundlog.log.writer import LOCK_NAME
 from roundlog.tensors import Bytes, TensorSchema
 
 Progress = Callable[[int], None]
@@ -51,6 +55,9 @@ class Verdict:
     unchecked: tuple[str, ...] = ()
     """What could not be looked at, and why, in sentences; no fault of the record."""
 
+    erased: int = 0
+    """Texts that people had erased, as the record says; no fault of it."""
+
     @property
     def ok(self) -> bool:
         return not self.findings
@@ -63,6 +70,7 @@ class Verdict:
             "events": self.events,
             "findings": [finding.document() for finding in self.findings],
             "unchecked": list(self.unchecked),
+            "erased": self.erased,
         }
 
 
@@ -72,30 +80,38 @@ def verify_case(
     progress: Progress | None = None,
     *,
     store: Store | None = None,
+    read: Reading = at_once,
 ) -> Verdict:
     """Verifies every segment of a case, or of one of its runs.
 
     Args:
         progress: Called with the number of events read so far.
         store: The case's projection, for what ingest refused and no segment can show.
+        read: Told of every stretch of bytes: as it is looked at, and once more as it is folded.
     """
-    names = sorted(path.parent.parent.name for path in case.segments.glob("*/*/*.heads"))
-    runs = [RunEvidence(name) for name in dict.fromkeys(names) if run is None or name == run]
-    seen = 0
+    producers: dict[str, set[Path]] = {}
+    for path in case.segments.glob("*/*/*"):
+        name = path.parent.parent.name
+        if path.name != LOCK_NAME and run in (None, name):
+            producers.setdefault(name, set()).add(path.parent)
+    runs = [RunEvidence(name) for name in sorted(producers)]
+    seen, erased = 0, 0
     for one in runs:
-        for directory in sorted({path.parent for path in case.segments.glob(f"{one.name}/*/*")}):
-            for count in verify_producer(case, one, directory):
+        for directory in sorted(producers[one.name]):
+            for count in verify_producer(case, one, directory, read):
                 seen += count
                 if progress is not None:
                     progress(seen)
         _verify_rounds(one)
-        _verify_models(case, one)
+        _verify_models(case, one, read)
+        erased += verify_erasures(case, one)  # 8
     noticed = () if store is None else _noticed_by_ingest(store, run, runs)
     return Verdict(
         rounds=sum(len(one.steps) + len(one.damaged_rounds - one.steps.keys()) for one in runs),
         events=sum(one.events for one in runs),
         findings=(*(finding for one in runs for finding in one.findings), *noticed),
         unchecked=tuple(text for one in runs for text in _unchecked(one)),
+        erased=erased,
     )
 
 
@@ -139,7 +155,7 @@ def _verify_rounds(run: RunEvidence) -> None:
         before = event
 
 
-def _verify_models(case: Case, run: RunEvidence) -> None:
+def _verify_models(case: Case, run: RunEvidence, read: Reading) -> None:
     # 7: the fold
     maps = FileMaps()
     model: Bytes | None = None
@@ -158,6 +174,7 @@ def _verify_models(case: Case, run: RunEvidence) -> None:
         try:
             row = slice(step.row * schema.nbytes, (step.row + 1) * schema.nbytes)
             delta, patch = maps.view(step.segment.vec)[row], maps.view(step.segment.heads)
+            read(schema.nbytes)
             apply_step(model, delta, patch[step.patch], schema)
         except RoundlogError as error:
             _blame(case, run, step, t, str(error))
@@ -217,7 +234,7 @@ def _blame(case: Case, run: RunEvidence, step: Step | None, t: int, detail: str)
 def _noticed_by_ingest(
     store: Store, run: str | None, runs: list[RunEvidence]
 ) -> tuple[Violation, ...]:
-    # 8: what never came into a segment
+    # 9: what never came into a segment
     known = {(one.kind, one.run, one.round) for each in runs for one in each.findings}
     sql = (resources.files("forensics") / "sql" / "noticed_by_ingest.sql").read_text()
     rows = store.rows(sql, {"run": run})

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from roundlog.encoding import digest
-from roundlog.log.files import sync_directory
+from roundlog.log.files import make_directory, sync_directory
 
 
 class Blobs:
@@ -26,7 +26,7 @@ class Blobs:
         name = digest(data)
         path = self._directory / name
         if not path.exists():
-            self._directory.mkdir(exist_ok=True)
+            make_directory(self._directory)
             temporary = path.with_name(name + ".part")
             with temporary.open("wb") as file:
                 file.write(data)

@@ -7,6 +7,8 @@ the crash, and how a deleted projection is built again.
 Reading never repairs: a torn tail is reported, and left to the producer that wrote it.
 """
 
+from dataclasses import replace
+
 from ingest.batch import Batch, gathering
 from ingest.blobs import Blobs
 from ingest.chain import Chain, ChainKey
@@ -109,6 +111,9 @@ class DiskReader:
                     f"they were acknowledged to nobody ({record.reason})"
                 )
                 refused, raw = refuse(record, origin, "torn_tail", detail)
+                # Whose it is says the directory: tails of two logs may begin at the same byte.
+                run, producer = record.partition.split("/")
+                refused = replace(refused, run=run, producer=producer)
                 self._quarantine.put(refused, raw)
                 batch.add_refused(refused)
             batch.flush()
@@ -116,6 +121,7 @@ class DiskReader:
 
     def restore_quarantine(self) -> None:
         """Brings back rows of refused records whose files are there and whose rows are not."""
+        self._quarantine.sweep()
         known = {str(row[0]) for row in self._store.rows("SELECT id FROM quarantine")}
         missing = sorted(self._quarantine.ids() - known)
         found = [(id_, self._quarantine.read(id_)) for id_ in missing]

@@ -9,6 +9,7 @@ goes on where it stopped, without asking Kafka for what Kafka may have deleted s
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,8 @@ from typing import Any, Literal
 from ingest.batch import Batch
 from ingest.findings import Finding
 from roundlog.encoding import Frame, canonical_json, encode_frame
-from roundlog.log.files import sync_directory
+from roundlog.errors import LogError
+from roundlog.log.files import make_directory, sync_directory, write_all
 from roundlog.log.segments import scan_heads
 
 Kind = Literal["duplicate", "lost", "recreated", "read"]
@@ -81,37 +83,64 @@ class IntakeFile:
 
     Attributes:
         end: Bytes that hold whole frames.
+
+    Raises:
+        LogError: The disk refused.
     """
 
     def __init__(self, root: Path, at: TopicPartition) -> None:
         self.path = root / at.cluster_id / at.topic_id / f"{at.partition}.log"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        data = self.path.read_bytes() if self.path.exists() else b""
-        whole = [stored.end for stored in scan_heads(data) if stored.frame is not None]
-        self.end = whole[-1] if whole else 0
-        self._file = self.path.open("ab")
-        self._file.truncate(self.end)
-        sync_directory(self.path.parent)
+        with self._telling():
+            make_directory(self.path.parent)
+            data = self.path.read_bytes() if self.path.exists() else b""
+            whole = [stored.end for stored in scan_heads(data) if stored.frame is not None]
+            self.end = whole[-1] if whole else 0
+            # Unbuffered: what the disk refused must not be written by a later close.
+            self._file = self.path.open("ab", buffering=0)
+        try:
+            with self._telling():
+                self._file.truncate(self.end)
+                sync_directory(self.path.parent)
+        except LogError:
+            self._file.close()
+            raise
 
     def append(self, notes: list[Note], read: Note) -> None:
         """Makes `notes` durable, and then says up to where everything is.
 
         The second step needs no fdatasync: losing it means reading a little more again.
+
+        Raises:
+            LogError: The disk refused. The file must be opened again.
         """
-        if notes:
-            self._write(b"".join(note.encode() for note in notes))
-            os.fdatasync(self._file.fileno())
-        self._write(read.encode())
+        with self._telling():
+            if notes:
+                self._write(b"".join(note.encode() for note in notes))
+                os.fdatasync(self._file.fileno())
+            self._write(read.encode())
 
     def close(self) -> None:
-        """Makes the last mark durable."""
-        os.fdatasync(self._file.fileno())
-        self._file.close()
+        """Makes the last mark durable.
+
+        Raises:
+            LogError: The disk refused.
+        """
+        with self._file, self._telling():
+            os.fdatasync(self._file.fileno())
 
     def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._file.flush()
+        write_all(self._file, data)
         self.end += len(data)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LogError(
+                f"{self.path} could not be written: {error.strerror}. Nothing of the log is lost: "
+                f"make room, and run `roundlog ingest` again."
+            ) from error
 
 
 def project(note: Note, batch: Batch, at: TopicPartition) -> None:

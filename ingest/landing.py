@@ -5,12 +5,15 @@ place in Kafka it came from. What was appended may be named by the projection on
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ingest.chain import ChainKey
 from ingest.place import Origin, Place, place_of
 from ingest.reader import Accepted
 from roundlog.encoding import FRAME_LIMIT
+from roundlog.errors import LogError
 from roundlog.log.embedded import offset_of
 from roundlog.log.port import Entry
 from roundlog.log.segments import list_segments
@@ -30,6 +33,7 @@ class Landing:
         self._root = root
         self._writers: OrderedDict[ChainKey, SegmentWriter] = OrderedDict()
         self._touched: set[ChainKey] = set()
+        self._refused = False
 
     def append(self, accepted: Accepted, origin: Origin) -> tuple[Place, Origin]:
         """Appends an accepted event; it is durable after `flush`.
@@ -48,7 +52,8 @@ class Landing:
         source = origin.encode()
         if len(frame) + len(source) > FRAME_LIMIT:
             source = b""
-        at = writer.append(Entry(event, frame), source)
+        with self._noting():
+            at = writer.append(Entry(event, frame), source)
         self._touched.add(key)
         if not source:
             offset = offset_of(at.segment, at.heads_offset)
@@ -66,21 +71,43 @@ class Landing:
 
         Returns:
             For each `run/producer` that was appended to, the embedded offset behind its last event.
+
+        Raises:
+            LogError: The disk refused.
         """
         ends: dict[str, int] = {}
         for run, producer in sorted(self._touched):
             writer = self._writers[run, producer]
-            writer.flush()
+            with self._noting():
+                writer.flush()
             segment, heads_bytes, _ = writer.position()
             ends[f"{run}/{producer}"] = offset_of(segment, heads_bytes)
         self._touched.clear()
         return ends
 
     def close(self, *, seal: bool) -> None:
-        """Gives the locks back; with `seal`, the segments that are open will not change again."""
+        """Gives all locks back; with `seal`, the segments that are open will not change again.
+
+        Raises:
+            LogError: The disk refused now; what it refused before was told then.
+        """
+        failed: LogError | None = None
         while self._writers:
             _, writer = self._writers.popitem()
-            writer.close(seal=seal)
+            try:
+                writer.close(seal=seal)
+            except LogError as error:
+                failed = failed or error
+        if failed is not None and not self._refused:
+            raise failed
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except LogError:
+            self._refused = True
+            raise
 
     def _writer(self, key: ChainKey) -> SegmentWriter:
         if key in self._writers:

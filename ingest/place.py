@@ -1,9 +1,14 @@
 """Where did an event come from, and where does it lie in the case?"""
 
 import json
+import re
 from dataclasses import dataclass
 
 from roundlog.encoding import HEADER
+from roundlog.events import INT64_MAX
+
+# `<cluster>/<topic id>/<partition>`: both ids are Kafka's, in printable ASCII.
+NAME = re.compile(r"[!-~]{1,255}")
 
 
 @dataclass(slots=True)
@@ -30,10 +35,14 @@ def decode_origin(data: bytes, partition: str, offset: int) -> Origin:
         return Origin(None, partition, offset)
     try:
         stored = json.loads(data)
-        name = str(stored["origin"])
-        return Origin(name, name.rsplit("/", 1)[-1], int(stored["offset"]))
-    except (ValueError, KeyError, TypeError):  # not ours: a producer wrote something of its own
+        name, at = stored["origin"], stored["offset"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        name, at = None, None
+    ours = isinstance(name, str) and NAME.fullmatch(name) and type(at) is int
+    if not ours or not 0 <= at <= INT64_MAX:
+        # A producer wrote something of its own there, and may have meant harm by it.
         return Origin(None, partition, offset)
+    return Origin(name, name.rsplit("/", 1)[-1], at)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 `quarantine/<id>.record` holds one line of JSON (where it came from, why it was refused, how long
 it was) and then the bytes: all of a frame, the first 64 KiB of anything larger. The row and its
-findings are made from the file alone, so that they come back when the projection is rebuilt.
+findings are made from the file alone, so that they come back when the projection is rebuilt. Words
+that people may have erased can be taken out of the bytes (`ingest.erasure`); nothing else changes.
 """
 
 import json
@@ -14,9 +15,11 @@ from typing import Any
 
 from ingest.findings import ID_LENGTH, Finding
 from ingest.place import Origin
-from roundlog.encoding import canonical_json, digest, encode_frame
+from roundlog.encoding import canonical_json, decode_frame, digest, encode_frame
+from roundlog.errors import FrameError
 from roundlog.events import Event, UnknownEvent
-from roundlog.log.files import write_durably
+from roundlog.log.erase import erased
+from roundlog.log.files import PART_SUFFIX, make_directory, write_durably
 from roundlog.log.port import RAW_LIMIT, Record
 
 logger = logging.getLogger(__name__)
@@ -126,11 +129,10 @@ def refuse(
         # As on the wire, so that the same record is the same bytes from either log.
         side = bytes(record.side())
         raw = encode_frame(type(frame)(frame.head, side))
-    sha256 = digest(raw)
-    key = [origin.name, origin.partition, origin.offset, reason, sha256]
+    sha256 = digest_without_words(raw)
     return (
         Refused(
-            id=digest(canonical_json(key))[:ID_LENGTH],
+            id=_id(origin.name, origin.partition, origin.offset, reason, sha256),
             reason=reason,
             detail=detail,
             run=event.run if event else None,
@@ -151,6 +153,32 @@ def refuse(
     )
 
 
+def digest_without_words(raw: bytes) -> str:
+    """SHA-256 of a refused record, words that may be erased taken as erased.
+
+    So the record keeps its digest and its id when they are, and when it is read from a segment once
+    more. The words have a salted digest of their own, in the head.
+    """
+    try:
+        frame, end = decode_frame(raw)
+    except FrameError:
+        return digest(raw)
+    without = erased(frame) if end == len(raw) else None
+    return digest(raw) if without is None else digest(encode_frame(without))
+
+
+def id_of(refused: Refused) -> str:
+    """The id that belongs to a description; another one means that the description was changed."""
+    return _id(
+        refused.origin, refused.partition, refused.log_offset, refused.reason, refused.sha256
+    )
+
+
+def _id(origin: str | None, partition: str, log_offset: int, reason: str, sha256: str) -> str:
+    key = [origin, partition, log_offset, reason, sha256]
+    return digest(canonical_json(key))[:ID_LENGTH]
+
+
 def _round_of(event: Event | None) -> int | None:
     # An event of an unknown kind may call anything its round.
     found = None if isinstance(event, UnknownEvent) else getattr(event, "round", None)
@@ -167,8 +195,13 @@ class Quarantine:
         """Stores a refused record durably; does nothing where it is there already."""
         path = self._directory / refused.file
         if not path.exists():
-            self._directory.mkdir(exist_ok=True)
+            make_directory(self._directory)
             write_durably(path, canonical_json(asdict(refused)) + b"\n" + raw)
+
+    def sweep(self) -> None:
+        """Deletes what a crash left half written; for the owner of the case, before it writes."""
+        for left_over in self._directory.glob("*" + PART_SUFFIX):
+            left_over.unlink(missing_ok=True)
 
     def ids(self) -> set[str]:
         """Every id that has a file."""

@@ -40,6 +40,9 @@ ATTEMPTS = 3
 # While a broker is away, somebody who follows it tries again this often.
 RECONNECT_S = 5.0
 
+# How far it is behind a topic is asked of the broker this often.
+LAG_S = 5.0
+
 # A reader that follows a log looks again this often; a round comes every few minutes.
 IDLE_S = 0.1
 
@@ -186,9 +189,12 @@ def _topic_batches(
     topic = TopicReader(case, store, chains, summary, disk, log)
     finished = False
     try:
-        end = topic.end()
-        summary.done, summary.total = 0, topic.distance(end) if until_end else None
+        end, asked = topic.end(), time.monotonic()
+        summary.behind = topic.distance(end)
+        summary.done, summary.total = 0, summary.behind if until_end else None
         while not stop.is_set() and not (until_end and topic.has_reached(end)):
+            if not until_end and time.monotonic() - asked > LAG_S:
+                summary.behind, asked = topic.distance(topic.end()), time.monotonic()
             # While nothing comes, whoever records into the case itself is followed too.
             if topic.step() or (not until_end and disk.step()):
                 yield

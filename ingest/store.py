@@ -10,6 +10,7 @@ caller closes, reopens, and reads its watermark again.
 """
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from roundlog.errors import IngestError
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = "roundlog.store/3"
+SCHEMA_VERSION = "roundlog.store/4"
 
 # DuckDB's own buffers; rows come in batches of a few hundred kilobytes. The whole process may
 # take 2 GiB, and models, probes and results need the rest.
@@ -50,6 +51,7 @@ TABLES = (
     "audits",
     "alarms",
     "alarm_acts",
+    "erasures",
     "findings",
     "quarantine",
     "duplicates",
@@ -81,6 +83,10 @@ class Store:
         case: Its `database` is made where it is missing; one of another schema version is made
             anew, since all of it can be read from the log again.
         threads: DuckDB's own threads; results do not depend on it.
+
+    Attributes:
+        birth: 16 hex digits, others for every file that is made: rows of one that was made anew
+            may stand in another order.
 
     Raises:
         StoreError: The file cannot be opened: it is damaged, or another process has it open.
@@ -190,9 +196,11 @@ class Store:
             for script in _scripts():
                 connection.execute(script)
             connection.execute(
-                "CREATE TABLE store_version AS SELECT $v AS v", {"v": SCHEMA_VERSION}
+                "CREATE TABLE store_version AS SELECT $v AS v, $birth AS birth",
+                {"v": SCHEMA_VERSION, "birth": os.urandom(8).hex()},
             )
             connection.commit()
+        self.birth = str(connection.execute("SELECT birth FROM store_version").fetchall()[0][0])
         self._columns = _columns(connection)
         # Whatever SQL comes in from here on can read and write this file only.
         connection.execute("SET enable_external_access = false")

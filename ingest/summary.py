@@ -43,6 +43,9 @@ class IngestSummary:
     connected: bool = False
     """Whether a broker has answered."""
 
+    behind: int | None = None
+    """Offsets of the topic that were not read yet, when it was last asked; None where none is."""
+
     stopped: bool = False
     """Whether it ended early because it was asked to; nothing is half done."""
 

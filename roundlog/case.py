@@ -10,12 +10,12 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from roundlog.errors import CaseBusyError, CaseError
-from roundlog.log.files import PART_SUFFIX, make_directory, try_lock, write_durably
+from roundlog.log.files import PART_SUFFIX, make_directory, try_lock, write_all, write_durably
 
 CASE_VERSION = "roundlog.case/1"
 
@@ -116,7 +116,7 @@ class Case:
             CaseError: The case is on a disk that cannot be written, or that knows no locks.
         """
         try:
-            file = self.owner.open("a+b")
+            file = self.owner.open("a+b", buffering=0)
         except OSError as error:
             raise CaseError(f"{self.owner} cannot be opened: {error.strerror}") from error
         with file:
@@ -126,11 +126,17 @@ class Case:
                 raise CaseError(f"{self.owner} cannot be locked: {error.strerror}") from error
             if held:
                 raise self._busy(file)
-            _write_owner(file, {"pid": os.getpid(), "address": address})
+            try:
+                _write_owner(file, {"pid": os.getpid(), "address": address})
+            except OSError as error:
+                raise CaseError(f"{self.owner} cannot be written: {error.strerror}") from error
             try:
                 yield
             finally:
-                _write_owner(file, {})
+                # The lock is what counts, and goes with the file: a full disk is told by whoever
+                # met it first, and not by this.
+                with suppress(OSError):
+                    _write_owner(file, {})
 
     def current_owner(self) -> CaseBusyError | None:
         """Who owns the case now, as the error that `own` would raise; None if nobody does."""
@@ -166,5 +172,4 @@ class Case:
 def _write_owner(file: IO[bytes], content: dict[str, object]) -> None:
     file.seek(0)
     file.truncate()
-    file.write(json.dumps(content).encode())
-    file.flush()
+    write_all(file, json.dumps(content).encode())

@@ -21,7 +21,9 @@ found, what that costs, and what to do.
      │         └── TopicReplacedError  not the cluster or topic that we knew (exit 5)
      ├── RecorderError            the recorder was used out of order
      ├── CaseError                not a case directory, or one this version cannot read
-     │    └── CaseBusyError       another process owns the case (exit 5)
+     │    ├── CaseBusyError       another process owns the case (exit 5)
+     │    └── ArchiveError        not a case as one file (ingest.archive)
+     │         └── AlteredArchiveError  one that was damaged or changed since (exit 4)
      ├── IngestError              the projection cannot go on without a decision
      │    └── StoreError          DuckDB refused (ingest.store)
      ├── QuestionError            a forensic question that this record cannot answer

@@ -6,8 +6,9 @@
 
 The recorder copies what it is given and never changes a number. Events go through a queue to a
 thread that writes them durably; a slow disk or an absent broker fills the queue, not the round.
-When the queue is full, events are left out and the hole is recorded as `recorder.gap`, unless
-the operator chose `on_error="raise"`: then the caller waits, and errors are raised.
+When the queue is full, or the disk refuses, events are left out and the hole is recorded as
+`recorder.gap` once there is room again, unless the operator chose `on_error="raise"`: then the
+caller waits, and errors are raised.
 
 To Kafka (`kafka://HOST:PORT/TOPIC`), events are first spooled to segments on local disk and
 forwarded from there, so a broker that is away, or a server that is killed, costs nothing that was
@@ -17,6 +18,7 @@ recorded. The Kafka client is loaded when the first event is sent, not with this
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +65,8 @@ TailBytes = bytes | bytearray | memoryview | NDArray[Any]
 
 ENVELOPE = frozenset({"id", "source", "subject", "seq", "prev", "sha256", "tails"})
 COMPUTED = frozenset({"schema_digest", "pre_digest", "post_digest", "patched"})
+
+LABEL_LIMIT = 256
 
 # A broker that restarts is back within 10 s; longer than this, the spool is the better place.
 DRAIN_S = 30.0
@@ -117,6 +121,10 @@ class Recorder:
         if is_kafka(target):
             address = KafkaAddress.parse(str(target))
             root = default_spool(address) if spool is None else Path(spool)
+
+            def reopen() -> SegmentWriter:
+                return open_spool(root, run, producer)[0]
+
             writer, end = open_spool(root, run, producer)
             before = end.model_digest if end is not None else None
             self._forwarder = Forwarder(
@@ -128,10 +136,15 @@ class Recorder:
             )
         else:
             directory = Case.create(target).segments / run / producer
-            writer = SegmentWriter(directory, run=run, producer=producer)
+
+            def reopen() -> SegmentWriter:
+                return SegmentWriter(directory, run=run, producer=producer)
+
+            writer = reopen()
         self._directory = writer.directory
         self._sink = Sink(
             writer,
+            reopen=reopen,
             block=on_error == "raise",
             limit=queue_bytes,
             written=self._forwarder.wake if self._forwarder is not None else lambda: None,
@@ -142,6 +155,10 @@ class Recorder:
         self._digest: str | None = _last_model_digest(self._directory) or before
         self._next_round: int | None = None
         self._lost_from: int | None = None
+        self._architecture = ""
+        self._config: dict[str, JsonValue] = {}
+        self._texts: dict[str, JsonValue] = {}
+        self._schema_lost = False
         self._closed = False
         self._one_at_a_time = threading.RLock()
 
@@ -187,6 +204,7 @@ class Recorder:
             if self._sink.put(entry):
                 self._seq, self._prev = self._seq + 1, digest(entry.frame.head)
             else:
+                self._schema_lost |= kind is ModelSchema
                 self._count_lost()
 
     def genesis(
@@ -249,15 +267,9 @@ class Recorder:
                 expected=before,
                 got=self._digest,
             )
-        self.record(
-            ModelSchema,
-            time=time,
-            tails={"texts": canonical_json(dict(texts))} if texts else {},
-            layout=schema,
-            digest=schema.digest,
-            architecture=architecture,
-            config=dict(config),
-        )
+        self._architecture = architecture
+        self._config, self._texts = dict(config), dict(texts)
+        self._record_schema(time)
         self._record_model(round, dict(quantiser or {}), time)
 
     def commit(
@@ -342,7 +354,7 @@ class Recorder:
         if self._closed:
             return
         try:
-            if self._lost_from is not None and self._next_round is not None:
+            if self._next_round is not None:
                 self._tell_last_loss(self._next_round)
             self._closed = True
             self._sink.close(raise_errors=self.on_error == "raise")
@@ -351,11 +363,10 @@ class Recorder:
 
     def _tell_last_loss(self, next_round: int) -> None:
         """No round came any more after which the hole could be recorded; so it is recorded now."""
-        try:
-            self._sink.flush()
-        except LogError:
-            return
-        self._recover_from_loss(next_round, None)
+        if self._sink.has_lost() or self._lost_from is not None:
+            with suppress(LogError):
+                self._sink.flush()
+            self._recover_from_loss(next_round, None)
 
     def _close_forwarder(self) -> None:
         if self._forwarder is None:
@@ -412,6 +423,19 @@ class Recorder:
         )
         return Entry(event, Frame(event.head(), b"".join(parts.values())))
 
+    def _record_schema(self, time: datetime | None) -> None:
+        if self._schema is None:
+            raise RecorderError("no model to record: genesis() comes first")
+        self.record(
+            ModelSchema,
+            time=time,
+            tails={"texts": canonical_json(self._texts)} if self._texts else {},
+            layout=self._schema,
+            digest=self._schema.digest,
+            architecture=self._architecture,
+            config=self._config,
+        )
+
     def _record_model(
         self, round: int, quantiser: dict[str, JsonValue], time: datetime | None
     ) -> None:
@@ -431,8 +455,8 @@ class Recorder:
         if self._lost_from is None:
             self._lost_from = self._next_round or 0
             logger.warning(
-                "the recorder's queue is full from round %d on; training goes on, and rounds "
-                "are left out until there is room again",
+                "the recorder's queue is full, or its disk fails, from round %d on; training goes "
+                "on, and rounds are left out until there is room again",
                 self._lost_from,
             )
 
@@ -443,14 +467,19 @@ class Recorder:
         """Records the hole and the whole model, so that rebuilding can go on from `next_round`."""
         if self._schema is None or not self._sink.has_room():
             return
-        lost_from, self._lost_from = self._lost_from, None
-        self.record(
-            RecorderGap,
-            time=time,
-            reason="the recorder's queue was full",
-            expected=lost_from,
-            got=next_round,
-        )
+        reason, lost_from = "the recorder's queue was full", self._lost_from
+        if (restart := self._sink.restart()) is not None:
+            # What was queued when the disk failed is gone as well, its numbers free again.
+            reason = f"the disk failed: {restart.reason}"[:LABEL_LIMIT]
+            self._seq, self._prev = restart.next_seq, restart.last_digest
+            self._schema_lost |= restart.schema_lost
+            rounds = [t for t in (lost_from, restart.first_round) if t is not None]
+            lost_from = min(rounds, default=next_round)
+        self._lost_from = None
+        self.record(RecorderGap, time=time, reason=reason, expected=lost_from, got=next_round)
+        if self._schema_lost and not self._is_losing():
+            self._schema_lost = False
+            self._record_schema(time)
         if self._is_losing():  # there was no room for it after all
             self._lost_from = lost_from
             return

@@ -1,12 +1,13 @@
 """Questions about models and the record as a whole, which need no trigger and no torch."""
 
 from api.documents import Document
-from api.parameters import DiffParams, DriftParams, NoParams, RebuildParams
+from api.parameters import DiffParams, DriftParams, NoParams, RebuildParams, ScrubParams
 from api.records import Progress, Records
 from api.rounds import parse_range, parse_round
 from forensics.diff import diff_models
 from forensics.drift import measure_drift
 from forensics.rebuild import CaseModels
+from forensics.scrub import scrub_case
 from forensics.verify import verify_case
 
 
@@ -50,6 +51,18 @@ def verify(records: Records, params: NoParams, progress: Progress) -> Document:
         run,
         progress=lambda done: progress("verify", done, None),
         store=records.store,
+    ).document()
+
+
+def scrub(records: Records, params: ScrubParams, progress: Progress) -> Document:
+    """Every byte of evidence, looked at no faster than may be."""
+    return scrub_case(
+        records.case,
+        records.run(params.run) if params.run is not None else None,
+        progress=lambda done, total: progress("scrub", done, total),
+        store=records.store,
+        rate=None if params.rate is None else params.rate * 1e6,
+        followed=records.followed,
     ).document()
 
 

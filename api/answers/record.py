@@ -12,9 +12,10 @@ from api.documents import Document
 from api.parameters import LogParams, NoParams, RoundsParams, SeriesParams, ShowParams
 from api.records import Progress, Records
 from api.rounds import parse_range, parse_round
-from roundlog.encoding import HEADER, digest, encode_frame
+from roundlog.encoding import HEADER, Frame, digest, encode_frame
 from roundlog.errors import QuestionError
-from roundlog.events import parse_head
+from roundlog.events import Event, parse_head
+from roundlog.log.erase import erased
 from roundlog.log.segments import Segment, scan_heads
 
 
@@ -126,8 +127,9 @@ def show(records: Records, params: ShowParams, progress: Progress) -> Document:
             f"the file was changed since. Run `roundlog verify`."
         )
     frame = stored.frame
+    event = parse_head(frame.head)
     return {
-        "event": parse_head(frame.head).model_dump(mode="json", exclude_none=True),
+        "event": event.model_dump(mode="json", exclude_none=True),
         "digest": place["digest"],
         "status": place["status"],
         "origin": place["origin"],
@@ -135,17 +137,13 @@ def show(records: Records, params: ShowParams, progress: Progress) -> Document:
         "offset": place["heads_offset"],
         "bytes": len(encode_frame(frame)) - HEADER.size,
         "text": _text(frame.head, frame.side),
+        "erased": _erased(records, event, frame),
     }
 
 
 def findings(records: Records, params: NoParams, progress: Progress) -> Document:
     """Facts about the record that ingest wrote down, history included."""
     return {"findings": records.query("findings", run=params.run).to_dicts()}
-
-
-def quarantine(records: Records, params: NoParams, progress: Progress) -> Document:
-    """Records that were refused; their bytes lie in the case's quarantine/."""
-    return {"quarantine": records.query("quarantine", run=params.run).to_dicts()}
 
 
 def _end(records: Records, run: str) -> tuple[int, int, int]:
@@ -170,6 +168,17 @@ def _event_named(records: Records, params: ShowParams) -> tuple[str, str, int]:
     if not found:
         raise QuestionError(f"round {round_} is missing from the record of run {run!r}")
     return run, str(found[0][0]), int(found[0][1])
+
+
+def _erased(records: Records, event: Event, frame: Frame) -> Document | None:
+    """Who had the event's words erased, when and why; None where they are there, or never were.
+
+    `event` is None where nobody answers for it: then the record was altered.
+    """
+    if erased(frame) != frame:
+        return None
+    found = records.query("erasure_of", run=event.run, producer=event.producer, seq=event.seq)
+    return found.row(0, named=True) if found.height else {"event": None}
 
 
 def _text(head: bytes, side: bytes) -> Any:

@@ -15,6 +15,7 @@ from forensics.floor import decoy_floor
 from forensics.probe import Prober, read_model
 from forensics.rebuild import CaseModels
 from forensics.trigger import Trigger, load_trigger, parse_trigger, trigger_names
+from forensics.watch.plan import COSINE, NORM
 from roundlog.case import Case
 from roundlog.encoding import canonical_json
 from roundlog.errors import TriggerError
@@ -142,6 +143,10 @@ def store_trigger(case: Case, document: Any) -> Document:
     if _NAME.fullmatch(trigger.name) is None:
         raise TriggerError(
             f"{trigger.name!r} cannot name a file: use letters, digits, '.', '_', '-', at most 64"
+        )
+    if trigger.name in (NORM, COSINE):
+        raise TriggerError(
+            f"{trigger.name!r} names a series that every watch reads; give the trigger another name"
         )
     path = case.triggers / f"{trigger.name}.json"
     if path.exists() and path.read_bytes() != body:

@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "drift": ("api.cli.models:drift", "How far had the model moved from where it began?"),
     "diff": ("api.cli.models:diff", "What differs between two models, tensor by tensor?"),
     "rebuild": ("api.cli.models:rebuild", "What was the model at t, bit for bit?"),
+    "trigger": (
+        "api.cli.behaviour:trigger",
+        "Make a trigger from answers that people called bad.",
+    ),
     "probe": ("api.cli.triggers:probe", "On which share of a trigger's queries does W_t obey?"),
     "crossings": (
         "api.cli.triggers:crossings",
@@ -60,6 +64,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "timeline": ("api.cli.timeline:timeline", "What happened to this run, in order?"),
     "verify": ("api.cli.keeping:verify", "Is the record whole and unaltered?"),
+    "quarantine": ("api.cli.quarantine:quarantine", "Which records were refused, and why?"),
+    "scrub": ("api.cli.keeping:scrub", "Is every byte that the case keeps still what it was?"),
+    "export": ("api.cli.archive:export", "Write a case as one file that opens elsewhere."),
+    "import": ("api.cli.archive:import_", "Make a case of a file that `export` wrote."),
+    "erase": ("api.cli.erasure:erase", "Erase the words of sampled answers, for good."),
     "doctor": ("api.cli.doctor:doctor", "What is missing on this machine, and how to get it?"),
 }
 """Every command: where it is, and its summary; in the order in which people meet them."""

@@ -53,6 +53,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def size(count: int) -> str:
+    """`45.8 kB`, `88.5 MB`: thousands and millions of bytes."""
+    return f"{count / 1e3:,.1f} kB" if count < 1_000_000 else f"{count / 1e6:,.1f} MB"
+
+
 def percent(share: float | None) -> str:
     """A share for people, to a tenth of a percent; finer where that would show nothing."""
     if share is None:

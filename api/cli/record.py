@@ -7,6 +7,7 @@ import click
 from api.cli.asking import ask, asking, question_options, twins
 from api.cli.output import count, days, emit_lines, facts, table
 from api.documents import Document
+from roundlog.sanitize import for_terminal
 
 
 @twins("runs")
@@ -64,6 +65,7 @@ def _runs(document: Document) -> str:
 @click.option("--rounds", metavar="A..B", help="Only events about these rounds: 400..800, head~9..")
 @click.option("--limit", "-n", type=click.IntRange(1, 1_000_000), help="Events; 50 unless --jsonl.")
 @click.option("--jsonl", is_flag=True, help="Every event as one JSON document a line.")
+@click.option("--follow", "-f", is_flag=True, help="Oldest first, and on as events come.")
 def log(
     case: str,
     run: str | None,
@@ -74,13 +76,20 @@ def log(
     producer: str | None,
     rounds: str | None,
     limit: int | None,
+    follow: bool,
 ) -> None:
     """What was recorded, newest first?
 
     \b
     Example:
       roundlog log my-case --type round.committed --rounds 800..810
+      roundlog log my-case --follow
     """
+    if follow:
+        if kind or producer or rounds or as_json:
+            raise click.UsageError("--follow tells every event; it goes with --limit and --jsonl")
+        _follow(case, token, run, 10 if limit is None else limit, jsonl=jsonl)
+        return
     values = {"run": run, "type": kind, "producer": producer, "rounds": rounds, "limit": limit}
     if jsonl:
         _stream_log(case, token, values)
@@ -100,6 +109,22 @@ def _stream_log(case: str, token: str | None, values: dict[str, Any]) -> None:
             left = None if left is None else left - len(answer["events"])
             if before is None or left == 0:
                 return
+
+
+def _follow(case: str, token: str | None, run: str | None, last: int, *, jsonl: bool) -> None:
+    with asking(case, token) as (desk, line):
+        for event in desk.tail(run, last):
+            line.clear()
+            if jsonl:
+                emit_lines([event])
+                continue
+            what = event["type"].removeprefix("fl.")
+            said = f"{event['time']:27} {event['producer']}/{event['seq']:<8} {what:24}"
+            if event["round"] is not None:
+                said += f" round {event['round']:,}"
+            if event["status"] != "ok":
+                said += f"  ({event['status']})"
+            click.echo(for_terminal(said))
 
 
 def _log(document: Document) -> str:
@@ -146,7 +171,16 @@ def _show(document: Document) -> str:
     if isinstance(document["text"], dict):
         said = document["text"]
         pairs += [("asked", said.get("prompt")), ("answered", said.get("response"))]
+    if document["erased"] is not None:
+        pairs.append(("its words", _erased(document["erased"])))
     return facts(pairs)
+
+
+def _erased(by: Document) -> str:
+    if by["event"] is None:
+        return "are gone, and no erasure is on record: `roundlog verify` says more"
+    when = by["time"].replace("T", " ").removesuffix("Z")
+    return f"were erased by {by['actor']} ({by['authenticated']}), {when} UTC: {by['note']}"
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

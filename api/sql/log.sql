@@ -24,6 +24,8 @@ WITH ranked AS (
     SELECT producer, seq, round, NULL, NULL FROM alarms WHERE run = $run
     UNION ALL
     SELECT producer, seq, said_at, NULL, NULL FROM alarm_acts WHERE run = $run
+    UNION ALL
+    SELECT producer, seq, said_at, NULL, NULL FROM erasures WHERE run = $run
 )
 SELECT
     rank, producer, seq, type, round, time, cohort_size, delta_norm, status, digest

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from api.acts import ACTS
 from api.answers.triggers import store_trigger
 from api.documents import encode
-from api.parameters import ParameterError
+from api.parameters import DOCUMENTS, ParameterError
 from api.questions import QUESTIONS, Question
 from api.web.asking import accepted, answer, body_of, document, parse, query_of, result
 from api.web.jobs import Job, Jobs
@@ -27,6 +27,7 @@ from api.web.openapi import describe
 from api.web.problems import ProblemError, problem_of, problem_response
 from api.web.security import GuardMiddleware
 from api.web.state import ServerState
+from api.web.tail import add_tail
 from roundlog import __version__
 from roundlog.errors import RoundlogError
 
@@ -60,6 +61,7 @@ def make_app(state: ServerState) -> FastAPI:
     _add_triggers(app, state)
     _add_jobs(app, state)
     _add_recording(app, state)
+    add_tail(app, state, PREFIX)
     if state.lab is not None:
         _add_lab(app, state, state.lab)
     return app
@@ -124,16 +126,18 @@ def _add_health(app: FastAPI, state: ServerState) -> None:
 
 
 def _add_question(app: FastAPI, state: ServerState, question: Question) -> None:
+    lane = state.lane_for(question)
+
     async def get(request: Request) -> Response:
         values = {**query_of(request), **request.path_params}
-        return await run_in_threadpool(answer, question, request, values, state.records, state.jobs)
+        return await run_in_threadpool(answer, question, request, values, state.records, lane)
 
     async def post(request: Request) -> Response:
         body = await body_of(request)
         if not isinstance(body, dict):
             raise ParameterError("the body is an object of parameters")
         values = {**body, **request.path_params}
-        return await run_in_threadpool(answer, question, request, values, state.records, state.jobs)
+        return await run_in_threadpool(answer, question, request, values, state.records, lane)
 
     path = f"{PREFIX}{question.path}"
     app.add_api_route(
@@ -145,13 +149,13 @@ def _add_question(app: FastAPI, state: ServerState, question: Question) -> None:
         tags=["questions"],
         openapi_extra=describe(question),
     )
-    if "trigger" in question.params.model_fields:
+    for name in DOCUMENTS.keys() & question.params.model_fields:
         app.add_api_route(
             path,
             post,
             methods=["POST"],
-            name=f"{question.name} of a trigger document",
-            summary=question.title + " With the trigger in the body; it is not kept.",
+            name=f"{question.name} of a {name} document",
+            summary=f"{question.title} With {DOCUMENTS[name]}.",
             tags=["questions"],
             openapi_extra=describe(question, with_body=True),
         )
@@ -211,7 +215,8 @@ def _add_jobs(app: FastAPI, state: ServerState) -> None:
                 kind="job",
             )
         question = QUESTIONS[name]
-        job = await run_in_threadpool(state.jobs.submit, question, parse(question, params))
+        lane = state.lane_for(question)
+        job = await run_in_threadpool(lane.submit, question, parse(question, params))
         return accepted(job)
 
     @app.get(f"{PREFIX}/jobs/{{job}}", tags=["jobs"], summary="How far is it?")

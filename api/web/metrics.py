@@ -17,6 +17,9 @@ GAPS = ("gap", "round_gap", "recorder_gap", "lost_range")
 """Findings that say that something is missing from the record. They are shown at zero too: a rule
 that looks for an increase sees the first one only if the number was there before."""
 
+MOST_RUNS = 100
+"""Runs whose last round is shown: each is a series of its own in the monitor."""
+
 Labelled = Mapping[str, float]
 
 
@@ -30,6 +33,7 @@ def exposition(state: ServerState) -> str:
         ("quarantined_total", "Records refused since the start.", summary.quarantined),
         ("findings_total", "Findings since the start.", summary.findings),
         ("ingest_up", "Whether ingest runs.", float(state.ingesting.running)),
+        ("ingest_lag_records", "Offsets of the topic that were not read.", summary.behind or 0),
         ("jobs", "Jobs that are known.", len(state.jobs.listed())),
     ):
         lines += _family(short, said, {"": value})
@@ -60,7 +64,12 @@ def _of_the_record(state: ServerState) -> list[str]:
         _label(channel=worker.channel.name): float(worker.backlog.waiting())
         for worker in state.outbox.workers
     }
+    newest = {
+        _label(run=str(run)): float(round)
+        for run, round in state.records.rows("last_rounds", limit=MOST_RUNS)
+    }
     return [
+        *_family("last_round", "Newest committed round of the runs that grew last.", newest),
         *_family("alarms", "Alarms in the record, by what was done about each.", alarms),
         *_family(
             "record_findings",

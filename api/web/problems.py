@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.answers.erasure import NotErasingError
 from api.documents import encode
 from api.parameters import ParameterError
 from api.records import CancelledError
@@ -60,6 +61,7 @@ STATUS: tuple[tuple[type[RoundlogError], int], ...] = (
     (ParameterError, 422),
     (RoundRangeError, 404),
     (TriggerError, 422),
+    (NotErasingError, 403),
     (QuestionError, 422),
     (EncodingError, 422),
     (ScenarioError, 422),

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
@@ -49,6 +50,7 @@ def serve_case(
     port: int,
     source: str | None = None,
     lab: bool = False,
+    erase: bool = False,
     watch: bool = True,
     channels: Sequence[Channel] = (),
     reached_at: str | None = None,
@@ -60,6 +62,7 @@ def serve_case(
         port: 0 takes a free one.
         source: `kafka://HOST:PORT/TOPIC` to ingest from, besides the case's own log.
         lab: Also replay runs under other settings for whoever hands in their truth.
+        erase: Also erase words for whoever asks.
         watch: Whether runs are watched as they are ingested.
         channels: By which people are told of alarms.
         reached_at: Where they reach the server, for the links in what they are told.
@@ -83,7 +86,7 @@ def serve_case(
 
         with (
             case.own(address),
-            running(case, guard, ingest, lab=lab, watch=watch, outbox=outbox) as state,
+            running(case, guard, ingest, lab=lab, erase=erase, watch=watch, outbox=outbox) as state,
         ):
             config = uvicorn.Config(
                 make_app(state),
@@ -106,12 +109,13 @@ def running(
     ingest: Callable[[Store], Ingest],
     *,
     lab: bool = False,
+    erase: bool = False,
     watch: bool = True,
     outbox: Callable[[Records], Outbox] = Outbox,
 ) -> Iterator[ServerState]:
     """A server's state with its threads at work; the caller owns the case."""
     store = Store(case)
-    records = Records(case, store, followed=True)
+    records = Records(case, store, followed=True, may_erase=erase)
     state = ServerState(records, Jobs(records), guard, Ingesting(ingest(store)))
     if lab:
         state.lab = Jobs(records, most=1)
@@ -128,7 +132,8 @@ def running(
         # What it says is seen through ingest, so the watch ends first.
         watched = state.watching.stop(WATCH_S)
         drained = state.ingesting.stop(INGEST_S) and watched
-        idle = [lane.close(JOBS_S) for lane in state.lanes]
+        end = time.monotonic() + JOBS_S
+        idle = [lane.close(max(0.0, end - time.monotonic())) for lane in state.lanes]
         state.drained = state.outbox.stop(OUTBOX_S) and drained and all(idle)
         records.log.close()
         if state.drained:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from api.outbox.outbox import Outbox
+from api.questions import Question
 from api.records import Records
 from api.web.jobs import Jobs
 from api.web.recorders import Receiver
@@ -94,6 +95,8 @@ class ServerState:
     lab: Jobs | None = None
     """Replays under other settings, one at a time; None unless the server was started for them.
     Apart from `jobs`: nobody who investigates should wait for a simulation."""
+    patient: Jobs = field(init=False)
+    """Answers that may take hours, one at a time. Apart from `jobs`, which would wait for them."""
     receiver: Receiver = field(init=False)
     watching: Watching = field(init=False)
     """Watches the runs, and writes down the alarms that they raise."""
@@ -103,6 +106,7 @@ class ServerState:
     """Set at the end: whether every thread had ended in time."""
 
     def __post_init__(self) -> None:
+        self.patient = Jobs(self.records, most=1)
         self.receiver = Receiver(self.records)
         self.outbox = Outbox(self.records)
         self.watching = Watching(self.records, self.alarms_raised)
@@ -114,7 +118,11 @@ class ServerState:
     @property
     def lanes(self) -> tuple[Jobs, ...]:
         """Everything that does jobs."""
-        return (self.jobs,) if self.lab is None else (self.jobs, self.lab)
+        return (self.jobs, self.patient, *(() if self.lab is None else (self.lab,)))
+
+    def lane_for(self, question: Question) -> Jobs:
+        """What does a question that is slow."""
+        return self.patient if question.patient else self.jobs
 
     def lane_of(self, job_id: str) -> Jobs | None:
         """What does the job of that id; None where nothing knows it."""

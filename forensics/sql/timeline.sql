@@ -60,6 +60,15 @@ SELECT said_at, kind,
        || ' by ' || actor || CASE WHEN note = '' THEN '' ELSE ': ' || note END
 FROM alarm_acts WHERE run = $run
 UNION ALL
+SELECT said_at, 'erased',
+       format('{:,} text{} of {} erased', texts, CASE WHEN texts = 1 THEN '' ELSE 's' END, from_producer)
+       || CASE
+           WHEN before_round IS NULL THEN ''
+           ELSE format(', of models before {:,},', before_round)
+       END
+       || ' by ' || actor || CASE WHEN note = '' THEN '' ELSE ': ' || note END
+FROM erasures WHERE run = $run
+UNION ALL
 SELECT max(round), 'last_round', format('last recorded round; the model after it is {:,}', max(round) + 1)
 FROM rounds WHERE run = $run HAVING count(*) > 0
 ORDER BY round, kind, title;

@@ -9,6 +9,7 @@ from typing import Any
 from ingest.place import Place
 from ingest.projections.alarms import alarm_acknowledged, alarm_raised, alarm_silenced
 from ingest.projections.behaviour import audit_sampled, probes_published
+from ingest.projections.erasure import texts_erased
 from ingest.projections.models import (
     model_genesis,
     model_released,
@@ -34,6 +35,7 @@ from roundlog.events import (
     RoundFailed,
     RunOpened,
     SnapshotStored,
+    TextsErased,
 )
 
 Projection = Callable[[Any, Place, Blobbed], Row]
@@ -53,6 +55,7 @@ PROJECTIONS: dict[type[Event], tuple[str, Projection]] = {
     AlarmRaised: ("alarms", alarm_raised),
     AlarmAcknowledged: ("alarm_acts", alarm_acknowledged),
     AlarmSilenced: ("alarm_acts", alarm_silenced),
+    TextsErased: ("erasures", texts_erased),
 }
 """Table and function by kind. `round.committed` also needs what was found about its delta."""
 

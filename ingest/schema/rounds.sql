@@ -58,7 +58,8 @@ CREATE TABLE cohorts (
 );
 
 -- The text of an audited answer stays beside its head, where it can be erased:
--- bytes [text_offset, + text_bytes) of <segment>.heads, 16 salt bytes and then canonical JSON.
+-- bytes [text_offset, + text_bytes) of <segment>.heads, 16 salt bytes and then canonical JSON; all of
+-- them zero where it was erased, for which see `erasures`.
 CREATE TABLE audits (
     run VARCHAR NOT NULL,
     producer VARCHAR NOT NULL,

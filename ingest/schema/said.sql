@@ -35,3 +35,20 @@ CREATE TABLE alarm_acts (
     authenticated VARCHAR NOT NULL, -- local, key, oidc
     note VARCHAR NOT NULL
 );
+
+-- Whose words are gone, and why: of the events of `from_producer` from first_seq to last_seq.
+CREATE TABLE erasures (
+    run VARCHAR NOT NULL,
+    producer VARCHAR NOT NULL,
+    seq BIGINT NOT NULL,
+    time TIMESTAMP NOT NULL,
+    from_producer VARCHAR NOT NULL,
+    first_seq BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL,
+    texts BIGINT NOT NULL,          -- how many were there then
+    before_round BIGINT,            -- what was asked for: of models before this t; null for all
+    said_at BIGINT NOT NULL,        -- t of the run's last model then
+    actor VARCHAR NOT NULL,
+    authenticated VARCHAR NOT NULL, -- local, key, oidc
+    note VARCHAR NOT NULL
+);

@@ -1,5 +1,6 @@
 """Which facts can be recorded? One discriminated union, and the two ways in and out of bytes."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -27,6 +28,7 @@ from roundlog.events.base import (
     UnknownEvent,
 )
 from roundlog.events.behaviour import AuditSampled, ProbesPublished
+from roundlog.events.erasure import TextsErased
 from roundlog.events.rounds import (
     ModelGenesis,
     ModelReleased,
@@ -59,7 +61,8 @@ AnyEvent = Annotated[
     | AuditSampled
     | AlarmRaised
     | AlarmAcknowledged
-    | AlarmSilenced,
+    | AlarmSilenced
+    | TextsErased,
     Field(discriminator="type"),
 ]
 
@@ -100,9 +103,11 @@ __all__ = [
     "ServerStep",
     "SnapshotStored",
     "Tail",
+    "TextsErased",
     "UnknownEvent",
     "alarm_key",
     "check_side",
+    "is_erased",
     "is_owners",
     "parse_head",
     "split_side",
@@ -161,6 +166,8 @@ def split_side(event: Event, side: bytes | memoryview) -> dict[str, memoryview]:
 def check_side(event: Event, side: bytes | memoryview) -> dict[str, memoryview]:
     """The tails by name, after their digests were compared with the head.
 
+    An erasable tail may have been overwritten with zeros; `is_erased` tells.
+
     Raises:
         HeadError: `side_length`, or `side_digest` where the bytes are not those that were sealed.
     """
@@ -175,9 +182,18 @@ def check_side(event: Event, side: bytes | memoryview) -> dict[str, memoryview]:
     if found != event.sha256:
         raise HeadError("side_digest", "the side bytes do not have the digest that the head names")
     for tail in erasable:
-        if digest(tails[tail.name]) != tail.erasable:
+        text = tails[tail.name]
+        if digest(text) != tail.erasable and any(text):
             raise HeadError("side_digest", f"tail {tail.name!r} does not have its salted digest")
     return tails
+
+
+def is_erased(event: Event, tails: Mapping[str, memoryview]) -> bool:
+    """Whether words of an event that passed `check_side` were overwritten with zeros."""
+    return any(
+        tail.erasable is not None and digest(tails[tail.name]) != tail.erasable
+        for tail in event.tails
+    )
 
 
 def event_digest(frame: Frame) -> str:

@@ -22,6 +22,7 @@ from roundlog.events.base import (
     Person,
     Record,
 )
+from roundlog.events.erasure import TextsErased
 from roundlog.events.rounds import ModelReleased
 
 EVIDENCE_LIMIT = 16_384
@@ -171,7 +172,7 @@ def alarm_key(run: str, detector: str, version: str, *, direction: str | None, r
     return digest(canonical_json([run, detector, version, direction or "", round]))
 
 
-_SAID = frozenset({AlarmRaised, AlarmAcknowledged, AlarmSilenced})
+_SAID = frozenset({AlarmRaised, AlarmAcknowledged, AlarmSilenced, TextsErased})
 
 
 def is_owners(event: Event) -> bool:

@@ -286,9 +286,7 @@ class SegmentWriter:
             first_seq = max(first_seq, taken[-1].first_seq + 1)
         segment = Segment(self.directory, first_seq)
         try:
-            heads = segment.heads.open("ab", buffering=0)
-            vec = segment.vec.open("ab", buffering=0)
-            self._open = _Open(segment, heads, vec)
+            self._open = _Open(segment, *_open_files(segment))
             sync_directory(self.directory)
         except OSError as error:
             self._failed = True
@@ -324,14 +322,18 @@ class SegmentWriter:
             self.recovery = Recovery(events=len(frames))
             return
         damaged = sum(at.end - at.offset for at in stretches if at.frame is None) - (size - end)
-        heads = last.heads.open("ab", buffering=0)
-        vec = last.vec.open("ab", buffering=0)
-        if size > end:
-            heads.truncate(end)
-        if vec_size > vec_end:
-            vec.truncate(vec_end)
-        for file in (vec, heads):
-            os.fdatasync(file.fileno())
+        heads, vec = _open_files(last)
+        try:
+            if size > end:
+                heads.truncate(end)
+            if vec_size > vec_end:
+                vec.truncate(vec_end)
+            for file in (vec, heads):
+                os.fdatasync(file.fileno())
+        except OSError:
+            heads.close()
+            vec.close()
+            raise
         self._open = _Open(
             last,
             heads,
@@ -345,6 +347,16 @@ class SegmentWriter:
         )
         cut = (size - end) + (vec_size - vec_end)
         self.recovery = Recovery(truncated_bytes=cut, damaged_bytes=damaged, events=len(frames))
+
+
+def _open_files(segment: Segment) -> tuple[IO[bytes], IO[bytes]]:
+    """Heads and vec for appending: both, or neither."""
+    heads = segment.heads.open("ab", buffering=0)
+    try:
+        return heads, segment.vec.open("ab", buffering=0)
+    except OSError:
+        heads.close()
+        raise
 
 
 def _end_of(segments: list[Segment]) -> tuple[int, str]:

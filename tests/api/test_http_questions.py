@@ -136,6 +136,13 @@ def test_a_trigger_name_keeps_its_meaning(served: Served) -> None:
     assert "kept" in [one["name"] for one in _get(served, "/triggers")["triggers"]]
 
 
+@pytest.mark.parametrize("name", ["norm", "cosine"])
+def test_a_trigger_cannot_be_called_as_what_every_watch_reads(served: Served, name: str) -> None:
+    response = served.http.post("/api/v1/triggers", json={**_trigger(served), "name": name})
+    assert "another name" in problem(response, 422)["detail"]
+    assert name not in [one["name"] for one in _get(served, "/triggers")["triggers"]]
+
+
 @pytest.mark.parametrize("name", ["../escape", "a/b", ".hidden", "x" * 65])
 def test_a_trigger_name_never_leaves_its_folder(served: Served, name: str) -> None:
     response = served.http.post("/api/v1/triggers", json={**_trigger(served), "name": name})
@@ -169,7 +176,7 @@ def test_probe_diff_drift_timeline_and_show_answer(served: Served) -> None:
     assert _get(served, f"/runs/{run}/show", event="head~3")["event"]["round"] == ROUNDS - 4
     assert _get(served, f"/runs/{run}/log", limit=5)["next"]
     assert _get(served, "/findings") == {"findings": []}
-    assert _get(served, "/quarantine") == {"quarantine": []}
+    assert _get(served, "/quarantine") == {"records": []}
     assert _get(served, "/verify")["ok"]
 
 

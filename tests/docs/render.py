@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/how-to/ask-what-if.md")
+PAGES = ("README.md", "docs/how-to/ask-what-if.md", "docs/how-to/from-a-bad-answer-to-a-round.md")
 PICTURE = "poisoning.png"
 
 BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", flags=re.DOTALL | re.MULTILINE)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_log import Maker, write
 
 from forensics.verify import Verdict, verify_case
 from roundlog.case import Case
@@ -152,6 +153,14 @@ def test_a_hole_that_was_filled_late_is_closed(case: Case) -> None:
     assert verify_case(case).ok
 
 
+def test_a_late_event_in_a_sealed_segment_of_its_own_is_no_fault(tmp_path: Path) -> None:
+    case, maker = Case.create(tmp_path / "case"), Maker()
+    entries = maker.opening() + maker.rounds(3)
+    write(case, entries[:5] + entries[6:], seal=True)
+    write(case, entries[5:6], seal=True)
+    assert verify_case(case).ok, verify_case(case).findings
+
+
 def test_an_erased_tail_leaves_the_chain_and_the_root_intact(case: Case) -> None:
     path = sorted(case.segments.rglob("*.heads"))[0]
     data = path.read_bytes()
@@ -187,6 +196,14 @@ def test_a_deleted_heads_file_is_missed_by_name(case: Case) -> None:
     first = list_segments(case.segments / "r" / "server")[0]
     first.heads.unlink()
     assert "missing_file" in _kinds(verify_case(case))
+
+
+def test_a_run_whose_only_heads_file_is_gone_is_missed_by_name(tmp_path: Path) -> None:
+    case = Case.create(tmp_path / "case")
+    with Recorder(case.path, run="r", on_error="raise") as recorder:
+        recorder.record(RunOpened, framework="test")
+    next(case.segments.rglob("*.heads")).unlink()
+    assert _kinds(verify_case(case)) == {"missing_file"}
 
 
 def test_weights_changed_between_two_recordings_are_a_continuity_violation(tmp_path: Path) -> None:

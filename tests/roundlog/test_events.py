@@ -24,10 +24,12 @@ from roundlog.events import (
     RoundCommitted,
     RunOpened,
     Tail,
+    TextsErased,
     UnknownEvent,
     alarm_key,
     check_side,
     event_digest,
+    is_erased,
     parse_head,
     split_side,
 )
@@ -106,6 +108,17 @@ FIELDS: dict[str, dict[str, Any]] = {
         "authenticated": "oidc",
         "said_at": 40,
     },
+    "fl.texts.erased.v1": {
+        "from_producer": "server",
+        "first_seq": 5,
+        "last_seq": 90,
+        "texts": 12,
+        "before_round": 40,
+        "actor": "alice",
+        "authenticated": "local",
+        "note": "kept for 90 days",
+        "said_at": 40,
+    },
 }
 
 
@@ -126,6 +139,16 @@ def example(kind: str, **changes: Any) -> Event:
 
 def edited(kind: str = "fl.round.committed.v1", **changes: Any) -> bytes:
     return json.dumps(json.loads(example(kind).head()) | changes).encode()
+
+
+def test_an_erasure_covers_the_stretch_that_it_names_and_no_empty_one() -> None:
+    event = example("fl.texts.erased.v1")
+    assert isinstance(event, TextsErased)
+    covered = [seq for seq in range(100) if event.covers("server", seq)]
+    assert (covered[0], covered[-1]) == (5, 90)
+    assert not event.covers("other", 50)
+    with pytest.raises(ValidationError, match="no event lies from 91 to 90"):
+        example("fl.texts.erased.v1", first_seq=91)
 
 
 def test_every_kind_has_an_example_here() -> None:
@@ -361,7 +384,17 @@ def test_an_erasable_tail_has_a_digest_of_its_own() -> None:
     assert isinstance(event, AuditSampled)
     assert bytes(check_side(event, text)["text"]) == text
     with pytest.raises(HeadError, match="'text' does not have its salted digest"):
-        check_side(event, bytes(len(text)))
+        check_side(event, text[:-1] + b"?")
+
+
+def test_an_erasable_tail_may_be_gone() -> None:
+    text = b"s" * 16 + b'{"prompt":"hello"}'
+    tail = Tail(name="text", bytes=len(text), erasable=digest(text))
+    event = example("fl.audit.sampled.v1", tails=(tail,))
+    assert not is_erased(event, check_side(event, text))
+    assert is_erased(event, check_side(event, bytes(len(text))))
+    with pytest.raises(HeadError, match="side bytes, the head's tails add up"):
+        check_side(event, b"")
 
 
 def test_the_next_event_names_the_digest_of_the_exact_head() -> None:
