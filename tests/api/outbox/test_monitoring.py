@@ -145,6 +145,7 @@ def test_the_rules_are_what_prometheus_takes(state: ServerState) -> None:
         "RoundlogAlarmRaised",
         "RoundlogAlarmNotTold",
         "RoundlogIngestStopped",
+        "RoundlogIngestLags",
         "RoundlogRecordGap",
     ]
     for rule in rules:
