@@ -45,6 +45,11 @@ format: setup ## mend style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The last line is for programs: N passed, N failed.
+.PHONY: faults
+faults: setup ## every fault that needs no broker, for SEEDS="a b": half an hour
+	ROUNDLOG_FAULT_SEEDS="$(or $(SEEDS),1 2)" $(BIN)/pytest -q tests/faults
+
 .PHONY: bench
 bench: setup ## the measurements; writes docs/reference/benchmarks.md
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/run.py $(BENCH_ARGS)

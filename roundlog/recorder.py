@@ -363,9 +363,9 @@ class Recorder:
 
     def _tell_last_loss(self, next_round: int) -> None:
         """No round came any more after which the hole could be recorded; so it is recorded now."""
+        with suppress(LogError):
+            self._sink.flush()
         if self._sink.has_lost() or self._lost_from is not None:
-            with suppress(LogError):
-                self._sink.flush()
             self._recover_from_loss(next_round, None)
 
     def _close_forwarder(self) -> None:

@@ -214,6 +214,7 @@ class Sink:
                 self._changed.wait_for(lambda: self._closing or self._hurry, timeout=REOPEN_S)
                 if self._closing:
                     return False
+                hurried = self._hurry
             with suppress(LogError):  # it says again what was said already, and gives the lock back
                 self._writer.close(seal=False)
             try:
@@ -221,7 +222,8 @@ class Sink:
             except Exception as error:  # as above
                 logger.debug("not yet: %s", error)
                 with self._changed:
-                    self._hurry = False
+                    # Who asked while this attempt was under way gets another one.
+                    self._hurry = self._hurry and not hurried
                     self._changed.notify_all()
             else:
                 break
