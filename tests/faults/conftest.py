@@ -1,9 +1,8 @@
-"""What do all tests of faults share? Seeds, a fork server, a fresh case, and the last line."""
+"""What do all tests of faults share? Seeds, a fork server, and a fresh case."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from campaign import Campaign, is_long, seeds
@@ -30,17 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if is_long():
         for item in items:
             item.add_marker(pytest.mark.timeout(LONG_S))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """The long form's last line is for programs."""
-    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    if not is_long() or hasattr(config, "workerinput") or reporter is None:
-        return
-    passed = len(reporter.stats.get("passed", []))
-    failed = len(reporter.stats.get("failed", [])) + len(reporter.stats.get("error", []))
-    print(f"{passed} passed, {failed} failed")
 
 
 @pytest.fixture(scope="session")
